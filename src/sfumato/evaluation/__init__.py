@@ -1,0 +1,1 @@
+"""Text → numbers. A metric is a record: value, n, seed, reference, settings, standard error."""

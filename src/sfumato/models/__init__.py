@@ -1,0 +1,1 @@
+"""Learnt parts: encoders as denoisers, checkpoints, starting from scratch, probing, LoRA."""

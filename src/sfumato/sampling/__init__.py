@@ -1,0 +1,12 @@
+"""The reverse mathematics: one policy is a product of parts, one loop walks it frame by frame.
+
+    parts/       randomness, logits, planners, constraints, guidance, revision
+    frames.py    the state shown after a step, and what remains of a run
+    steppers.py  one reverse move: decoding of masked text, ancestral sampling of any process
+    policies.py  policies named after the papers they restate
+    loop.py      the iterator of frames
+    trace.py     the compact record of a run, one JSON line a step
+    tasks.py     write, complete and fill: text in, text out
+
+Tensors in, tensors out: only tasks.py sees text, and nothing here knows a network by its class.
+"""

@@ -1,0 +1,1 @@
+"""The independent parts of a decoding policy. Constructing a part configures it; nothing runs."""

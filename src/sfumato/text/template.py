@@ -1,0 +1,187 @@
+"""Texts with holes: `{}` is a hole of free length, `{8}` one of at most eight tokens.
+
+    The cat {} on the {2}.        holes
+    {{literally}} braces          a literal brace is doubled
+
+What stands outside the holes is locked and comes back byte for byte: the typed strings
+themselves are joined around the decoded holes, so no tokenizer can change them. A space before a
+hole is not encoded, because in most vocabularies the first word in the hole carries it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+
+from sfumato.errors import UsageError
+from sfumato.text.canvas import Canvas, Hole, Locked, Part, lay_out
+from sfumato.text.vocabulary import Vocabulary
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{(?P<slots>[0-9]{0,6})\}|(?P<stray>[{}])|[^{}]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoleSpec:
+    """A hole: at most `slots` tokens, or as many as it takes if None."""
+
+    slots: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fill:
+    """A text with holes, ready for sampling.
+
+    Attributes:
+        canvas: one row; all slots of a hole are optional.
+        literals: the locked text before, between and after the holes, as typed.
+        holes: start and stop of each hole on the canvas.
+    """
+
+    canvas: Canvas
+    literals: tuple[str, ...]
+    holes: tuple[tuple[int, int], ...]
+
+
+def parse_holes(text: str) -> tuple[str | HoleSpec, ...]:
+    """Splits a text into what is locked, without doubled braces, and its holes.
+
+    Raises:
+        UsageError: a single brace that opens or closes no hole, or a hole of no tokens.
+
+    Example:
+        >>> parse_holes("A {} sat on {2}. {{x}}")
+        ('A ', HoleSpec(slots=None), ' sat on ', HoleSpec(slots=2), '. {x}')
+    """
+    parts: list[str | HoleSpec] = []
+    for found in _TOKEN.finditer(text):
+        if found["stray"] or (found["slots"] and int(found["slots"]) == 0):
+            raise UsageError(
+                f"{found[0]!r} at character {found.start() + 1} is no hole: write {{}} or {{8}} "
+                "for a hole, and double a literal brace"
+            )
+        if found["slots"] is not None:
+            parts.append(HoleSpec(slots=int(found["slots"]) if found["slots"] else None))
+            continue
+        literal = found[0][:1] if found[0] in ("{{", "}}") else found[0]
+        last = parts[-1] if parts else None
+        if isinstance(last, str):
+            parts[-1] = last + literal
+        else:
+            parts.append(literal)
+    return tuple(parts)
+
+
+def escape_braces(text: str) -> str:
+    """Doubles the braces of a text, so that `parse_holes` sees no hole in it.
+
+    Example:
+        >>> parse_holes(escape_braces("f{8}"))
+        ('f{8}',)
+    """
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def compose_fill(text: str, vocabulary: Vocabulary, *, free_slots: int = 16) -> Fill:
+    """Lays a text with holes out on a canvas: `[bos] locked hole locked … [eos]`.
+
+    Args:
+        text: with at least one hole.
+        vocabulary: text to ids.
+        free_slots: the most tokens that a hole of free length may take.
+
+    Raises:
+        UsageError: there is no hole, or a brace is not doubled.
+
+    Example:
+        >>> from sfumato.text.vocabulary import learn_vocabulary
+        >>> words = learn_vocabulary(["the cat sat"], size=300)
+        >>> fill = compose_fill("the {1} sat", words)
+        >>> fill.literals, words.pieces(fill.canvas.ids[0].tolist())
+        (('the ', ' sat'), ['[CLS]', 'the', '[MASK]', ' sat', '[SEP]'])
+    """
+    literals, specs = _alternate(parse_holes(text))
+    if not specs:
+        raise UsageError("there is no hole in the text: write {} or {8} where text is wanted")
+    parts: list[Part] = [Locked(ids=() if vocabulary.bos is None else (vocabulary.bos,))]
+    holes: list[tuple[int, int]] = []
+    for index, (literal, spec) in enumerate(zip_longest(literals, specs)):
+        parts.append(Locked(ids=_locked(literal, vocabulary, index=index, last=spec is None)))
+        if spec is not None:
+            start = sum(_length(part) for part in parts)
+            hole = Hole(slots=free_slots if spec.slots is None else spec.slots, optional=True)
+            parts.append(hole)
+            holes.append((start, start + hole.slots))
+    parts.append(Locked(ids=(vocabulary.eos,)))
+    canvas = lay_out(parts, mask=vocabulary.mask)
+    return Fill(canvas=canvas, literals=literals, holes=tuple(holes))
+
+
+def join_fill(fill: Fill, ids: Sequence[int], vocabulary: Vocabulary) -> str:
+    """The text with its holes filled; the locked parts are the typed ones, byte for byte.
+
+    Args:
+        fill: what `compose_fill` made.
+        ids: the filled row of the canvas, one id a position.
+        vocabulary: ids to text.
+
+    Raises:
+        UsageError: the row has another length than the canvas.
+
+    Example:
+        >>> from sfumato.text.vocabulary import learn_vocabulary
+        >>> words = learn_vocabulary(["the cat sat"], size=300)
+        >>> fill = compose_fill("the {1}  sat", words)
+        >>> row = fill.canvas.ids[0].tolist()
+        >>> row[slice(*fill.holes[0])] = words.encode(" cat")
+        >>> join_fill(fill, row, words)
+        'the cat  sat'
+    """
+    if len(ids) != fill.canvas.ids.shape[1]:
+        raise UsageError(
+            f"a row of {len(ids)} ids does not belong to a canvas of {fill.canvas.ids.shape[1]}"
+        )
+    written = fill_texts(fill, ids, vocabulary)
+    return "".join(chain.from_iterable(zip_longest(fill.literals, written, fillvalue="")))
+
+
+def fill_texts(fill: Fill, ids: Sequence[int], vocabulary: Vocabulary) -> tuple[str, ...]:
+    """What was written into each hole, as it stands in the joined text."""
+    texts: list[str] = []
+    before = ""
+    for literal, (start, stop) in zip(fill.literals, fill.holes, strict=False):
+        text = vocabulary.continuation(ids[start:stop])
+        before += literal
+        # The typed space before the hole already stands there, and a text begins with no space.
+        texts.append(text.removeprefix(" ") if not before or literal[-1:].isspace() else text)
+        before += texts[-1]
+    return tuple(texts)
+
+
+def _alternate(
+    parts: Sequence[str | HoleSpec],
+) -> tuple[tuple[str, ...], tuple[HoleSpec, ...]]:
+    """Literals and holes in turn: one literal more than holes, empty ones where holes touch."""
+    literals = [""]
+    specs: list[HoleSpec] = []
+    for part in parts:
+        if isinstance(part, str):
+            literals[-1] = part
+        else:
+            specs.append(part)
+            literals.append("")
+    return tuple(literals), tuple(specs)
+
+
+def _locked(literal: str, vocabulary: Vocabulary, *, index: int, last: bool) -> tuple[int, ...]:
+    """Ids of locked text; its space before a hole is left to the hole's first word.
+
+    A lone space between two holes is encoded, so that the holes stay apart on the canvas.
+    """
+    spare = literal.endswith(" ") and not last and (literal != " " or index == 0)
+    return vocabulary.encode(literal[:-1] if spare else literal)
+
+
+def _length(part: Part) -> int:
+    return part.slots if isinstance(part, Hole) else len(part.ids)

@@ -1,0 +1,51 @@
+"""Exponential moving average of the weights, kept beside training and saved with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from transformers import TrainerCallback
+
+from sfumato.errors import UsageError
+
+AVERAGE_FILE = "average.safetensors"
+
+
+class WeightAverage(TrainerCallback):
+    """Averages the denoiser's weights after each optimiser step.
+
+    Args:
+        model: the denoiser that is trained.
+        decay: share of the average kept at each step, in (0, 1). During the first steps the
+            decay is lower, (1 + n) / (10 + n), so that the start is forgotten.
+        directory: the run's folder; checkpoints in it carry the average.
+    """
+
+    def __init__(self, model: nn.Module, *, decay: float, directory: Path) -> None:
+        if not 0 < decay < 1:
+            raise UsageError(f"the averaging decay must lie strictly between 0 and 1, got {decay}")
+        self.decay = decay
+        self.directory = directory
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.average.eval()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, *, model: nn.Module, **_: Any) -> None:
+        """Folds the new weights into the average."""
+        steps = state.global_step
+        decay = min(self.decay, (1 + steps) / (10 + steps))
+        self.average.multi_avg_fn = get_ema_multi_avg_fn(decay)
+        self.average.update_parameters(model)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Writes the average into the checkpoint that was just saved."""
+        folder = self.directory / f"checkpoint-{state.global_step}"
+        if folder.is_dir():
+            safetensors.torch.save_model(self.average, str(folder / AVERAGE_FILE))
+
+    def load(self, checkpoint: Path) -> None:
+        """Restores the average of a checkpoint."""
+        safetensors.torch.load_model(self.average, str(checkpoint / AVERAGE_FILE))

@@ -1,0 +1,135 @@
+"""The training objective: a weighted negative ELBO of the trained positions.
+
+    batch of canvases + one draw of noise  →  Prepared  →  Σ weight · ELBO term
+
+The sum is divided by `Prepared.items` of the *global* batch, never of a micro-batch, so the
+gradient does not depend on how the batch is cut into accumulation steps or ranks.
+
+Legend of shapes: `B` batch, `L` positions, `M` predicted positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sfumato.errors import UsageError
+from sfumato.protocols import Denoiser, Process, TimeSampler
+from sfumato.text.batching import Batch
+
+Weighting = Callable[[Tensor], Tensor]
+
+
+def elbo_weighting(rate: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
+    """The ELBO's own weight, unchanged: the objective is a likelihood bound in nats."""
+    return rate
+
+
+def plain_weighting(rate: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
+    """Weight one: plain cross-entropy of the noised positions, as in BERT's pre-training."""
+    return torch.ones_like(rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClippedWeighting:
+    """The ELBO's weight, no larger than `cap`: less variance, nearly clean rows count less."""
+
+    cap: float
+
+    def __post_init__(self) -> None:
+        if self.cap <= 0:
+            raise UsageError(f"the weight cap must be positive, got {self.cap}")
+
+    def __call__(self, rate: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
+        return rate.clamp(max=self.cap)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A noised batch, ready for the denoiser.
+
+    Attributes:
+        x_0: clean ids, *shape* `B L`.
+        x_t: noised ids, *shape* `B L`.
+        where: positions that need a prediction, *shape* `B L`.
+        attend: positions that exist, *shape* `B L`.
+        weight: weight of each position in the loss, *shape* `B L`.
+        t: time of each row, *shape* `B`.
+        rate: weight of each row's terms in the ELBO, *shape* `B`.
+    """
+
+    x_0: Int[Tensor, "B L"]
+    x_t: Int[Tensor, "B L"]
+    where: Bool[Tensor, "B L"]
+    attend: Bool[Tensor, "B L"]
+    weight: Float[Tensor, "B L"]
+    t: Float[Tensor, "B"]
+    rate: Float[Tensor, "B"]
+
+    @property
+    def items(self) -> Float[Tensor, ""]:
+        """What the summed loss is divided by: the total weight of the trained positions."""
+        return self.weight.sum()
+
+    def rows(self, start: int, stop: int) -> Prepared:
+        """A micro-batch: some rows, cut to the width that they use."""
+        width = int(self.attend[start:stop].sum(1).max())
+        cut = {
+            field.name: value[start:stop, :width] if value.dim() == 2 else value[start:stop]
+            for field in fields(self)
+            for value in (getattr(self, field.name),)
+        }
+        return Prepared(**cut)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What is minimised: noise a batch, predict the clean tokens, weigh the ELBO's terms.
+
+    Args:
+        process: the forward noise.
+        times: chooses times and hits; `ExactCount` has the least variance for masked noise.
+        weighting: maps the ELBO's weight of a row to the weight that is trained with.
+        per_sequence: average within each sequence first, so that short answers count as
+            much as long ones; otherwise every token counts the same.
+    """
+
+    process: Process
+    times: TimeSampler
+    weighting: Weighting = elbo_weighting
+    per_sequence: bool = False
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
+        """Draws noise for a whole batch at once and applies it."""
+        canvas = batch.canvas
+        draw = self.times.draw(canvas.editable, self.process.schedule, generator)
+        noised = self.process.corrupt(canvas.ids, canvas.editable, draw)
+        weight = batch.weight
+        if self.per_sequence:
+            weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-9)
+        return Prepared(
+            x_0=canvas.ids,
+            x_t=noised.x_t,
+            where=noised.where,
+            attend=canvas.attend,
+            weight=weight,
+            t=draw.t,
+            rate=self.weighting(draw.rate),
+        )
+
+    def __call__(self, denoiser: Denoiser, prepared: Prepared) -> Float[Tensor, ""]:
+        """The weighted sum of the ELBO's terms, nats; divide by the global batch's `items`."""
+        where = prepared.where
+        logits = denoiser(prepared.x_t, where, attend=prepared.attend, t=prepared.t)
+        terms = self.process.elbo(
+            logits.log_softmax(-1),
+            prepared.x_0[where],
+            prepared.x_t[where],
+            prepared.t[:, None].expand_as(where)[where],
+            prepared.rate[:, None].expand_as(where)[where],
+        )
+        return (terms * prepared.weight[where]).sum()

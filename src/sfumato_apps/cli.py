@@ -1,0 +1,66 @@
+"""The command `sfumato`: data on stdout, everything else on stderr.
+
+Exit codes: 0 done, 2 usage, 3 data, 4 model, 5 resource, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from sfumato.errors import SfumatoError
+from sfumato_apps.signatures import as_command
+
+RECIPES = ("demo", "info", "probe", "train", "write", "fill", "chat", "evaluate")
+
+
+def build() -> typer.Typer:
+    """The application with one command a recipe."""
+    app = typer.Typer(
+        name="sfumato",
+        help="Text diffusion: turn encoders that read into models that write and rewrite.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name in RECIPES:
+        module = importlib.import_module(f"sfumato_apps.recipes.{name}")
+        app.command(name)(as_command(getattr(module, name)))
+
+    @app.callback(invoke_without_command=True)
+    def version(
+        show: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    ) -> None:
+        if show:
+            from sfumato import __version__
+
+            print(__version__)
+            raise typer.Exit
+
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command and exits with its code; an error of ours is one line on stderr."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        build()(args=list(arguments) if arguments is not None else None, standalone_mode=True)
+    except SfumatoError as error:
+        print(f"sfumato: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("sfumato: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""`sfumato train`: from text files to a model, from scratch or from an encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+
+def train(
+    *,
+    data: list[str],
+    out: Path,
+    model: str | None = None,
+    valid: list[str] | None = None,
+    valid_fraction: float = 0.05,
+    minutes: float | None = None,
+    steps: int | None = None,
+    epochs: float = 10.0,
+    batch: int = 16,
+    accumulation: int = 1,
+    learning_rate: float | None = None,
+    optimizer: Literal["muon", "adamw"] | None = None,
+    average: float = 0.995,
+    noise: Literal["masked", "uniform"] = "masked",
+    times: Literal["exact", "stratified", "uniform"] = "exact",
+    weighting: Literal["elbo", "plain"] = "elbo",
+    max_length: int = 128,
+    slack: int = 8,
+    holes: float = 0.3,
+    vocabulary: int = 2048,
+    width: int = 192,
+    layers: int = 4,
+    heads: int = 4,
+    architecture: Literal["modernbert", "bert"] = "modernbert",
+    lora: int = 0,
+    evaluate_every: int = 250,
+    bf16: bool = False,
+    on_bad_line: Literal["error", "skip"] = "error",
+    seed: int = 0,
+    resume: bool = False,
+) -> None:
+    """Trains a model on your text, from scratch or from an encoder.
+
+    Ctrl-C finishes the step, saves, and prints how to resume. The folder holds the model, the
+    journal (`journal.jsonl`) and the settings (`train.yaml`).
+
+    $ sfumato train --data stories.jsonl --out my-model --minutes 15
+    $ sfumato train --data chats.jsonl --model answerdotai/ModernBERT-base --out my-model
+
+    Args:
+        data: A text file (txt, json, jsonl, csv, parquet) or hub:owner/name; repeat it for a
+            mixture, and weigh with FILE@0.7.
+        out: Folder for the model; its parent must be writable.
+        model: An encoder to convert, by folder or hub name; without it, training starts from
+            scratch.
+        valid: Files to validate on, instead of a share of the data.
+        valid_fraction: Share of the texts kept for validation, if no files are given.
+        minutes: Train for about this long: the steps are counted from a short measurement.
+        steps: Train for this many optimiser steps.
+        epochs: Train for this many passes over the data, if neither minutes nor steps are given.
+        batch: Texts a step and device.
+        accumulation: Micro-batches a step; the gradient is that of one large batch.
+        learning_rate: Peak step size; by default 0.01 from scratch, 0.0001 from an encoder.
+        optimizer: Muon (default from scratch) or AdamW (default from an encoder).
+        average: Decay of the moving average of the weights that is kept; 0 for none.
+        noise: Masked noise hides tokens, uniform noise replaces them by others.
+        times: How noise levels are drawn; exact counts have the least variance (masked noise).
+        weighting: The likelihood bound's own weights, or plain cross-entropy.
+        max_length: Longest text in tokens; longer ones are cut.
+        slack: Most spare slots after a text or in a hole, so that length is learnt, not leaked.
+        holes: Share of texts that are trained as filling one hole.
+        vocabulary: Tokens of a vocabulary learnt from the data (from scratch).
+        width: Width of a model from scratch.
+        layers: Layers of a model from scratch.
+        heads: Attention heads of a model from scratch.
+        architecture: Architecture of a model from scratch.
+        lora: Rank of a low-rank adapter; 0 trains all weights.
+        evaluate_every: Steps between validations.
+        bf16: Mixed precision, for GPUs.
+        on_bad_line: Stop at a malformed record, or skip and count it.
+        seed: Seed of weights, order and noise.
+        resume: Go on from the last checkpoint in `out`.
+    """
+    from sfumato_apps.training_run import TrainingRun
+
+    options = dict(locals())
+    options.pop("TrainingRun")
+    TrainingRun(options).start()

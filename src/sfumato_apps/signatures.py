@@ -1,0 +1,140 @@
+"""From a typed function with a Google docstring to a command and to the keys of a YAML preset.
+
+    def write(*, prompt: str | None = None, n: int = 1) -> None:      $ sfumato write --prompt … --n 3
+        '''Writes text.                                               help: "Writes text."
+        Args:
+            prompt: how the text begins.                              help of --prompt
+        '''
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from sfumato.errors import UsageError
+
+Recipe = Callable[..., None]
+_ARGUMENT = re.compile(r"^    (\w+): (.*)$")
+_SHORT = {"out": "-o", "n": "-n", "model": "-m"}
+
+
+def describe(recipe: Recipe) -> tuple[str, dict[str, str]]:
+    """Splits a recipe's docstring into its description and the help of each argument."""
+    text = inspect.getdoc(recipe) or ""
+    summary, _, rest = text.partition("\nArgs:\n")
+    arguments: dict[str, str] = {}
+    name = ""
+    for line in rest.splitlines():
+        match = _ARGUMENT.match(line)
+        if match:
+            name, arguments[match[1]] = match[1], match[2]
+        elif name and line.startswith("        "):
+            arguments[name] += " " + line.strip()
+        elif line.strip():
+            break
+    return summary.strip(), arguments
+
+
+def options(recipe: Recipe) -> dict[str, inspect.Parameter]:
+    """The recipe's parameters by name, with their types resolved."""
+    hints = get_type_hints(recipe)
+    return {
+        name: parameter.replace(annotation=hints[name])
+        for name, parameter in inspect.signature(recipe).parameters.items()
+    }
+
+
+def as_command(recipe: Recipe) -> Recipe:
+    """Wraps a recipe for typer: keyword-only parameters are options, the others arguments.
+
+    A hidden layer of defaults comes from `--preset FILE`; what is given on the command line wins.
+    """
+    import typer
+
+    summary, helps = describe(recipe)
+    parameters = []
+    for name, parameter in options(recipe).items():
+        text = helps.get(name, "")
+        keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        flags = [f"--{name.replace('_', '-')}"] + ([_SHORT[name]] if name in _SHORT else [])
+        if keyword and parameter.annotation is bool:
+            flags = flags if parameter.default is False else []
+        info = typer.Option(*flags, help=text) if keyword else typer.Argument(help=text)
+        parameters.append(parameter.replace(annotation=Annotated[parameter.annotation, info]))
+    parameters.append(
+        inspect.Parameter(
+            "preset",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                Path | None, typer.Option("--preset", help="A YAML file with values for these options.")
+            ],
+        )
+    )
+
+    def command(context: typer.Context, preset: Path | None = None, **values: Any) -> None:
+        recipe(**_merge(recipe, values, preset, context))
+
+    context = inspect.Parameter(
+        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
+    signature = inspect.Signature([context, *parameters])
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    command.__name__ = recipe.__name__
+    command.__doc__ = summary
+    return command
+
+
+def _merge(recipe: Recipe, values: dict[str, Any], preset: Path | None, context: Any) -> dict[str, Any]:
+    if preset is None:
+        return values
+    given = {
+        name
+        for name in values
+        if getattr(context.get_parameter_source(name), "name", "DEFAULT") == "COMMANDLINE"
+    }
+    chosen = read_preset(preset, recipe)
+    return {**values, **{name: value for name, value in chosen.items() if name not in given}}
+
+
+def read_preset(path: Path, recipe: Recipe) -> dict[str, Any]:
+    """Reads a YAML preset and checks it against the recipe's signature.
+
+    Raises:
+        UsageError: the file is missing or not a mapping, names another recipe, or has a key
+            or a value that the recipe does not take.
+    """
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: not a readable YAML file: {error}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected a mapping of option: value, got {type(content).__name__}")
+    name = content.pop("recipe", recipe.__name__)
+    if name != recipe.__name__:
+        raise UsageError(f"{path} is for `sfumato {name}`, not for `sfumato {recipe.__name__}`")
+    known = options(recipe)
+    checked = {}
+    for key, value in content.items():
+        if key not in known:
+            raise UsageError(f"{path}: unknown option {key!r}{did_you_mean(key, known)}")
+        try:
+            checked[key] = TypeAdapter(known[key].annotation).validate_python(value)
+        except ValidationError as error:
+            raise UsageError(f"{path}: {key}: {error.errors()[0]['msg']}, got {value!r}") from error
+    return checked
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """A hint with the nearest known word, or the list of all."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
