@@ -24,7 +24,7 @@ TokenProcess = MaskedProcess | UniformProcess
 
 
 def states(tokens: int, length: int) -> Tensor:
-    """All sequences of `length` out of `tokens`, *shape* `S L`, in the order of a flat joint law."""
+    """All sequences of `length` out of `tokens`, *shape* `S L`, ordered as a flat joint law."""
     return torch.tensor(list(itertools.product(range(tokens), repeat=length)))
 
 

@@ -1,10 +1,10 @@
 """From a typed function with a Google docstring to a command and to the keys of a YAML preset.
 
-    def write(*, prompt: str | None = None, n: int = 1) -> None:      $ sfumato write --prompt … --n 3
-        '''Writes text.                                               help: "Writes text."
-        Args:
-            prompt: how the text begins.                              help of --prompt
-        '''
+def write(*, prompt: str | None = None, n: int = 1) -> None:      $ sfumato write --prompt … --n 3
+    '''Writes text.                                               help: "Writes text."
+    Args:
+        prompt: how the text begins.                              help of --prompt
+    '''
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from sfumato.errors import UsageError
+
+if TYPE_CHECKING:
+    from typer import Context
 
 Recipe = Callable[..., None]
 _ARGUMENT = re.compile(r"^    (\w+): (.*)$")
@@ -53,27 +56,24 @@ def as_command(recipe: Recipe) -> Recipe:
     """Wraps a recipe for typer: keyword-only parameters are options, the others arguments.
 
     A hidden layer of defaults comes from `--preset FILE`; what is given on the command line wins.
+    An option that the recipe needs may come from either.
     """
     import typer
 
     summary, helps = describe(recipe)
-    parameters = []
-    for name, parameter in options(recipe).items():
-        text = helps.get(name, "")
-        keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        flags = [f"--{name.replace('_', '-')}"] + ([_SHORT[name]] if name in _SHORT else [])
-        if keyword and parameter.annotation is bool:
-            flags = flags if parameter.default is False else []
-        info = typer.Option(*flags, help=text) if keyword else typer.Argument(help=text)
-        parameters.append(parameter.replace(annotation=Annotated[parameter.annotation, info]))
+    parameters = [
+        _as_argument(parameter, helps.get(name, ""))
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+        else _as_option(parameter, helps.get(name, ""))
+        for name, parameter in options(recipe).items()
+    ]
+    preset_help = "A YAML file with values for these options."
     parameters.append(
         inspect.Parameter(
             "preset",
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[
-                Path | None, typer.Option("--preset", help="A YAML file with values for these options.")
-            ],
+            annotation=Annotated[Path | None, typer.Option("--preset", help=preset_help)],
         )
     )
 
@@ -91,16 +91,41 @@ def as_command(recipe: Recipe) -> Recipe:
     return command
 
 
-def _merge(recipe: Recipe, values: dict[str, Any], preset: Path | None, context: Any) -> dict[str, Any]:
-    if preset is None:
-        return values
+def _as_argument(parameter: inspect.Parameter, text: str) -> inspect.Parameter:
+    import typer
+
+    return parameter.replace(annotation=Annotated[parameter.annotation, typer.Argument(help=text)])
+
+
+def _as_option(parameter: inspect.Parameter, text: str) -> inspect.Parameter:
+    import typer
+
+    name, kind, default = parameter.name, parameter.annotation, parameter.default
+    flags = [f"--{name.replace('_', '-')}", *([_SHORT[name]] if name in _SHORT else [])]
+    if default is inspect.Parameter.empty:
+        kind, default, text = kind | None, None, f"{text} [required]"
+    option = typer.Option(*flags, help=text)
+    return parameter.replace(annotation=Annotated[kind, option], default=default)
+
+
+def _merge(
+    recipe: Recipe, values: dict[str, Any], preset: Path | None, context: Context
+) -> dict[str, Any]:
+    """The values given on the command line, over those of the preset, over the defaults."""
     given = {
         name
         for name in values
         if getattr(context.get_parameter_source(name), "name", "DEFAULT") == "COMMANDLINE"
     }
-    chosen = read_preset(preset, recipe)
-    return {**values, **{name: value for name, value in chosen.items() if name not in given}}
+    chosen = {} if preset is None else read_preset(preset, recipe)
+    merged = {**values, **{name: value for name, value in chosen.items() if name not in given}}
+    for name, parameter in options(recipe).items():
+        if parameter.default is inspect.Parameter.empty and merged.get(name) is None:
+            flag = name.replace("_", "-")
+            raise UsageError(
+                f"sfumato {recipe.__name__} needs --{flag}: {describe(recipe)[1][name]}"
+            )
+    return merged
 
 
 def read_preset(path: Path, recipe: Recipe) -> dict[str, Any]:
@@ -118,7 +143,9 @@ def read_preset(path: Path, recipe: Recipe) -> dict[str, Any]:
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"{path}: not a readable YAML file: {error}") from error
     if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected a mapping of option: value, got {type(content).__name__}")
+        raise UsageError(
+            f"{path}: expected a mapping of option: value, got {type(content).__name__}"
+        )
     name = content.pop("recipe", recipe.__name__)
     if name != recipe.__name__:
         raise UsageError(f"{path} is for `sfumato {name}`, not for `sfumato {recipe.__name__}`")
@@ -134,7 +161,7 @@ def read_preset(path: Path, recipe: Recipe) -> dict[str, Any]:
     return checked
 
 
-def did_you_mean(word: str, known: Any) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint with the nearest known word, or the list of all."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"

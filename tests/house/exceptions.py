@@ -15,8 +15,5 @@ PACKAGES: dict[str, str] = {}
 # Dataclasses that are not frozen or not keyword-only.
 MUTABLE: dict[str, str] = {}
 
-# Public functions whose signature ends in **kwargs.
-KWARGS: dict[str, str] = {}
-
 # Public names without an example in their docstring.
 NO_EXAMPLE: dict[str, str] = {}

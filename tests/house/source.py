@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src"
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+_PLAIN = {"bool", "float", "int", "str", "Path", "None"}
 _BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
 
 
@@ -118,14 +120,23 @@ def lines(node: FunctionNode, code: frozenset[int]) -> int:
 
 
 def parameters(node: FunctionNode) -> int:
-    """Parameters that a caller must understand: all but self, cls and keyword-only options.
+    """Parameters that a caller must understand: all but self, cls and options.
 
-    An option is a keyword-only parameter with a default.
+    An option is a keyword-only parameter with a default or of a plain type.
     """
     positional = [*node.args.posonlyargs, *node.args.args]
     bound = bool(positional) and positional[0].arg in {"self", "cls"}
-    required = sum(default is None for default in node.args.kw_defaults)
-    return len(positional) - bound + required
+    required = [
+        argument
+        for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        if default is None and not _is_plain(argument.annotation)
+    ]
+    return len(positional) - bound + len(required)
+
+
+def _is_plain(annotation: ast.expr | None) -> bool:
+    words = re.findall(r"\w+", ast.unparse(annotation)) if annotation else ["object"]
+    return words[0] == "Literal" or set(words) <= _PLAIN
 
 
 def nesting(node: ast.AST) -> int:

@@ -56,6 +56,7 @@ def test_packages_hold_few_modules() -> None:
     [
         ("def f(): return 1", (1, 0, 0)),
         ("def f(a, b, *, c, d=1):\n  '''Doc.'''\n  # why\n\n  return a", (1, 3, 0)),
+        ("def f(*, a: int, b: Path | None, c: Model, d: Model = 1): return 1", (1, 1, 0)),
         ("def f(self, a):\n  if a and self:\n    return 1\n  elif a:\n    return 2", (4, 1, 1)),
         ("def f(a):\n  for x in a:\n    with x:\n      while a: pass", (3, 1, 3)),
     ],

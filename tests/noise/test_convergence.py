@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 import torch
-from torch import Tensor
 from tests.worlds import (
     TokenProcess,
     World,
@@ -15,6 +15,7 @@ from tests.worlds import (
     states,
     total_variation,
 )
+from torch import Tensor
 
 from sfumato.noise.masked import MaskedProcess
 from sfumato.noise.routes import posterior
@@ -29,7 +30,7 @@ PROCESSES = [(MaskedProcess(mask=3), MASKED), (UniformProcess(size=3), UNIFORM)]
 def position_laws(
     process: TokenProcess, world: World, x_t: Tensor, alpha_t: Tensor, alpha_s: Tensor
 ) -> Tensor:
-    """p(x_s^i | x_t) of a step that draws x̂₀ from the exact marginals, then a route, *shape* `S L W`.
+    """p(x_s^i | x_t) of a step that draws x̂₀ from the marginals, then a route, *shape* `S L W`.
 
     Args:
         process: the noise, which splits the step into routes.
@@ -54,7 +55,7 @@ def output_law(process: TokenProcess, world: World, width: int, steps: int) -> T
     prior = process.law(width)
     law = prior[x_t].prod(1)
     alphas = process.schedule.alpha(torch.linspace(1, 0, steps + 1, dtype=torch.float64))
-    for alpha_t, alpha_s in zip(alphas[:-1], alphas[1:], strict=True):
+    for alpha_t, alpha_s in itertools.pairwise(alphas):
         step = position_laws(process, world, x_t, alpha_t, alpha_s)
         law = torch.einsum("s,sa,sb,sc->abc", law, *step.unbind(1)).flatten()
     cube = law.view([width] * world.length)

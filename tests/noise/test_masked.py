@@ -10,8 +10,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 from tests.worlds import World, dirichlet_world, forward_kernel, states
+from torch import Tensor
 
 from sfumato.noise.masked import MaskedProcess
 from sfumato.noise.schedules import Cosine, Linear, Polynomial, elbo_weight

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 from tests.worlds import TokenProcess
+from torch import Tensor
 
 from sfumato.noise.masked import MaskedProcess
 from sfumato.noise.routes import posterior

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.training import worlds
 
 from sfumato.training.muon import Muon, orthogonalise, parameter_groups
-from tests.training import worlds
 
 
 @settings(max_examples=20, deadline=None)
@@ -44,7 +44,7 @@ def test_adamw_part_is_adamw() -> None:
 def test_every_parameter_is_in_one_group() -> None:
     """Matrices of the body are orthogonal; the tied embedding and the vectors are not."""
     model = worlds.tiny()
-    groups = parameter_groups(model, weight_decay=0.1, orthogonal=True)
+    groups = parameter_groups(model, lr=0.1, weight_decay=0.1, orthogonal=True)
     ids = [id(p) for group in groups for p in group["params"]]
     assert sorted(ids) == sorted(id(p) for p in model.parameters())
     table = model.network.get_input_embeddings().weight

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.training import worlds
 
 from sfumato.errors import UsageError
 from sfumato.training.objectives import ClippedWeighting, Objective, Prepared, plain_weighting
-from tests.training import worlds
 
 
 def _prepared(rows: int = 6, seed: int = 0, **changes: object) -> tuple[Objective, Prepared]:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.training import worlds
 from transformers import TrainerCallback
 
 from sfumato.errors import ResourceError
 from sfumato.training.trainer import StopOnSignal, last_checkpoint
-from tests.training import worlds
 
 
 def _weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -32,8 +32,11 @@ def test_gradient_does_not_depend_on_accumulation(tmp_path: Path, accumulation: 
                 found.update({n: p.grad.clone() for n, p in model.named_parameters()})
 
         run = worlds.trainer(
-            tmp_path, max_steps=1, per_device_train_batch_size=size,
-            gradient_accumulation_steps=parts, max_grad_norm=0.0,
+            tmp_path,
+            max_steps=1,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=parts,
+            max_grad_norm=0.0,
         )
         run.add_callback(Keep())
         run.train()
@@ -49,7 +52,9 @@ def test_gradient_does_not_depend_on_accumulation(tmp_path: Path, accumulation: 
 @pytest.mark.parametrize(("muon", "decay"), [(False, 0.0), (True, 0.9)])
 def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, muon: bool, decay: float) -> None:
     """Six steps at once; and six steps of which the last three come after a restart."""
-    whole = worlds.trainer(tmp_path / "whole", muon=muon, decay=decay, save_strategy="steps", save_steps=3)
+    whole = worlds.trainer(
+        tmp_path / "whole", muon=muon, decay=decay, save_strategy="steps", save_steps=3
+    )
     whole.train()
     again = worlds.trainer(tmp_path / "whole", muon=muon, decay=decay)
     again.journal.write("train", 4, {"loss": 99.0})
@@ -117,7 +122,11 @@ def test_ctrl_c_finishes_the_step_and_saves(tmp_path: Path) -> None:
 
 def test_checkpoint_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
     """Only a folder with `trainer_state.json`, which is written last, is complete."""
-    for name, complete in (("checkpoint-2", True), ("checkpoint-10", True), ("checkpoint-12", False)):
+    for name, complete in (
+        ("checkpoint-2", True),
+        ("checkpoint-10", True),
+        ("checkpoint-12", False),
+    ):
         (tmp_path / name).mkdir()
         if complete:
             (tmp_path / name / "trainer_state.json").write_text("{}")
@@ -138,7 +147,7 @@ def test_journal_survives_a_cut_line(tmp_path: Path) -> None:
 
 def test_training_lowers_the_bound(tmp_path: Path) -> None:
     """Forty steps on sixteen-odd short sentences more than halve the first loss."""
-    run = worlds.trainer(tmp_path, max_steps=40, muon=True, lr_scheduler_type="linear")
+    run = worlds.trainer(tmp_path, max_steps=40, muon=True, learning_rate=3e-2)
     run.train()
     losses = [entry["loss"] for entry in run.journal.read() if "loss" in entry]
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])

@@ -25,10 +25,8 @@ is not a loop. With the defaults of words (two copies, 8 words) real text loops 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
-from operator import eq
 
 from sfumato.errors import UsageError
 from sfumato.evaluation.diversity import words
@@ -92,23 +90,29 @@ def find_loop(tokens: Sequence[str], *, repeats: int = 2, span: int = 8) -> Loop
     total = len(tokens)
     best: Loop | None = None
     for period in range(1, total // repeats + 1):
-        for start, stop in _stretches(tokens, period):
-            length = stop - start
-            longer = best is None or length > best.stop - best.start
-            if longer and length >= max(repeats * period, span):
+        need = max(repeats * period, span) - period
+        for start, stop in _stretches(tokens, period, need):
+            longer = best is None or stop - start > best.stop - best.start
+            if longer and stop - start >= need + period:
                 best = Loop(start=start, stop=stop, period=period, tokens=total)
     return best
 
 
-def _stretches(tokens: Sequence[str], period: int) -> list[tuple[int, int]]:
-    """Maximal stretches with this period: [start, stop) pairs that hold at least one match."""
-    found, position = [], 0
-    for matches, run in groupby(map(eq, tokens, islice(tokens, period, None))):
-        length = sum(1 for _ in run)
-        if matches:
-            found.append((position, position + length + period))
-        position += length
-    return found
+def _stretches(tokens: Sequence[str], period: int, need: int) -> Iterator[tuple[int, int]]:
+    """Maximal stretches with this period and at least `need` matches w_s = w_{s+p}.
+
+    So many matches in a row cover one of any `need` positions apart, so only these are tried.
+    """
+    at, last = need - 1, len(tokens) - period
+    while at < last:
+        if tokens[at] == tokens[at + period]:
+            start, at = at, at + 1
+            while start > 0 and tokens[start - 1] == tokens[start - 1 + period]:
+                start -= 1
+            while at < last and tokens[at] == tokens[at + period]:
+                at += 1
+            yield start, at + period
+        at += need
 
 
 def loop_rate(
@@ -120,7 +124,10 @@ def loop_rate(
     seed: int | None = None,
     reference: str | None = None,
 ) -> Metric:
-    """The share of texts that hold a loop, `loop_rate`, with its binomial standard error.
+    """The share of texts that hold a loop, `loop_rate`.
+
+    Its standard error is the standard deviation of Beta(k + 1, n − k + 1) for k loops in n
+    texts, which stays above zero when no loop was seen.
 
     Args:
         texts: texts to judge.
@@ -137,15 +144,15 @@ def loop_rate(
     loops = [find_loop(tokens(text), repeats=repeats, span=span) for text in texts]
     if not loops:
         raise UsageError("loop_rate needs at least one text, got none")
-    rate = sum(loop is not None for loop in loops) / len(loops)
+    found, n = sum(loop is not None for loop in loops), len(loops)
     return Metric(
         name="loop_rate",
-        value=rate,
-        n=len(loops),
+        value=found / n,
+        n=n,
         seed=seed,
         reference=reference,
         settings={"repeats": repeats, "span": span, "tokens": tokens.__name__},
-        stderr=math.sqrt(rate * (1 - rate) / len(loops)),
+        stderr=math.sqrt((found + 1) * (n - found + 1) / (n + 3)) / (n + 2),
     )
 
 
@@ -178,3 +185,39 @@ def loop_place(
         reference=reference,
         settings={"repeats": repeats, "span": span, "tokens": tokens.__name__},
     )
+
+
+def loop_profile(
+    texts: Sequence[str],
+    *,
+    cells: int = 20,
+    repeats: int = 2,
+    span: int = 8,
+    tokens: Callable[[str], list[str]] = words,
+) -> list[float]:
+    """Share of the texts that loop at each place, from start to end; for a heat strip.
+
+    Args:
+        texts: texts to judge, at least one.
+        cells: equal parts that each text is cut into.
+        repeats: see `find_loop`.
+        span: see `find_loop`.
+        tokens: `words` or `characters`.
+
+    Example:
+        >>> loop_profile(["one two a b a b a b a b", "a nice place"], cells=5)
+        [0.0, 0.5, 0.5, 0.5, 0.5]
+    """
+    if not texts or cells < 1:
+        raise UsageError(
+            f"a loop profile needs texts and cells ≥ 1, got {len(texts)} texts and {cells} cells"
+        )
+    counts = [0] * cells
+    for text in texts:
+        loop = find_loop(tokens(text), repeats=repeats, span=span)
+        if loop is not None:
+            first = loop.start * cells // loop.tokens
+            last = (loop.stop * cells - 1) // loop.tokens
+            for cell in range(first, last + 1):
+                counts[cell] += 1
+    return [count / len(texts) for count in counts]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 
 from sfumato.errors import DataError, UsageError
 
+Number = int | float
 Setting = str | int | float | bool | None
 
 
@@ -203,3 +204,28 @@ def ratio_metric(
         settings=settings,
         stderr=stderr,
     )
+
+
+def number(value: Number) -> str:
+    """A number for a label: four significant digits, no needless zeros.
+
+    Example:
+        >>> number(0.30000000000000004), number(12345.6)
+        ('0.3', '12346')
+    """
+    return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+
+
+def measured(value: Number, error: Number | None) -> str:
+    """A value with its standard error: two digits of the error, the value as fine.
+
+    Example:
+        >>> measured(13.7912, 0.5205), measured(0.0, 0.0), measured(2.0, None)
+        ('13.79 ± 0.52', '0 ± 0', '2')
+    """
+    if error is None:
+        return number(value)
+    if error <= 0:
+        return f"{number(value)} ± 0"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"

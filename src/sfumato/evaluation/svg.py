@@ -15,8 +15,7 @@ from importlib.resources import files
 from itertools import pairwise
 
 from sfumato.errors import UsageError
-
-Number = int | float
+from sfumato.evaluation.records import Number, measured, number
 
 WIDTH = 640
 _HUES = 6
@@ -64,11 +63,18 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One bar: a label, a value and its standard error, if known."""
+    """One bar: a label, a value, its standard error if known, and the number of its colour."""
 
     label: str
     value: Number
     error: Number | None = None
+    hue: int = 0
+
+    @property
+    def whisker(self) -> tuple[Number, Number]:
+        """One standard error to both sides, not across zero."""
+        low, high = self.value - (self.error or 0), self.value + (self.error or 0)
+        return (max(low, 0), high) if self.value >= 0 else (low, min(high, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,16 +115,6 @@ def _axis(values: Sequence[Number], start: Number, stop: Number) -> _Axis:
         start=start,
         stop=stop,
     )
-
-
-def number(value: Number) -> str:
-    """A number for a label: four significant digits, no needless zeros.
-
-    Example:
-        >>> number(0.30000000000000004), number(12345.6)
-        ('0.3', '12346')
-    """
-    return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def text_of(raw: str) -> str:
@@ -199,10 +195,8 @@ def lines(series: Sequence[Series], *, title: str, x_label: str, y_label: str) -
     for index, one in enumerate(series):
         hue = index % _HUES
         if one.low:
-            edge = [
-                *zip(one.x, one.high, strict=True),
-                *reversed([*zip(one.x, one.low, strict=True)]),
-            ]
+            back = zip(one.x[::-1], one.low[::-1], strict=True)
+            edge = [*zip(one.x, one.high, strict=True), *back]
             body.append(f'<polygon class="band fill{hue}" points="{_points(edge, x, y)}"/>')
         path = _points(list(zip(one.x, one.y, strict=True)), x, y)
         body.append(f'<polyline class="line stroke{hue}" points="{path}"/>')
@@ -243,23 +237,21 @@ def bars(items: Sequence[Bar], *, title: str) -> str:
     if not items:
         raise UsageError("a bar plot needs at least one bar, got none")
     left = min(36 + 6.6 * max(len(item.label) for item in items), WIDTH / 2)
-    ends = [item.value + sign * (item.error or 0) for item in items for sign in (-1, 1)]
-    x = _axis([0.0, *ends], left, WIDTH - 130)
+    x = _axis([0.0, *(end for item in items for end in item.whisker)], left, WIDTH - 130)
     body = [_text(16, 22, title, "title")]
     for index, item in enumerate(items):
-        hue, top = index % _HUES, 38 + 28 * index
+        hue, top = item.hue % _HUES, 38 + 28 * index
         start, stop = sorted((x(0), x(item.value)))
         body.append(_text(left - 8, top + 14, item.label, "", "end"))
         body.append(
             f'<rect class="fill{hue}" x="{start}" y="{top}" width="{stop - start:.2f}" height="20"'
             ' rx="2"/>'
         )
-        label = number(item.value)
         if item.error is not None:
-            low, high = x(item.value - item.error), x(item.value + item.error)
+            low, high = map(x, item.whisker)
             body.append(f'<path class="axis whisker" d="M{low} {top + 10}H{high}"/>')
-            stop, label = max(stop, high), f"{label} ± {number(item.error)}"
-        body.append(_text(stop + 8, top + 14, label, "faint"))
+            stop = max(stop, high)
+        body.append(_text(stop + 8, top + 14, measured(item.value, item.error), "faint"))
     return _svg(title, 38 + 28 * len(items) + 6, body)
 
 

@@ -12,7 +12,7 @@ Legend of shapes: `B` batch, `L` positions, `D` width of the body's output, `V` 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 
 from sfumato.errors import ModelError, UsageError
 from sfumato.models.conditioning import TimeEmbedding
+
+Reading = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,8 @@ class EncoderDenoiser(nn.Module):
         network: the model, with its own weights; it is not copied.
         mask: id of the mask token.
         time: the time embedding, for noise that needs one; None for masked noise.
+        reading: turns the network's logits into those of p(x_0 | x_t), given x_t and t; uniform
+            noise needs it (`UniformProcess.posterior_logits`), masked noise does not.
 
     Raises:
         ModelError: the network has no head that predicts tokens, or no such mask token.
@@ -115,7 +119,12 @@ class EncoderDenoiser(nn.Module):
     """
 
     def __init__(
-        self, network: PreTrainedModel, *, mask: int, time: TimeEmbedding | None = None
+        self,
+        network: PreTrainedModel,
+        *,
+        mask: int,
+        time: TimeEmbedding | None = None,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         reason = why_not_a_denoiser(network)
@@ -127,6 +136,7 @@ class EncoderDenoiser(nn.Module):
         self.network = network
         self.mask = mask
         self.time = time
+        self.reading = reading
         family = FAMILIES.get(network.config.model_type, Family())
         self._head = family.head if all(hasattr(network, name) for name in family.head) else ()
         self._first_position = int(network.config.pad_token_id) + 1 if family.after_pad else 0
@@ -177,6 +187,10 @@ class EncoderDenoiser(nn.Module):
         # inside it would copy the gradient of all logits.
         with torch.no_grad():
             logits[:, self.mask] = -torch.inf
+        if self.reading is not None:
+            if t is None:
+                raise UsageError("this denoiser reads its noise level: give the time t")
+            logits = self.reading(logits, x_t[where], t[:, None].expand_as(where)[where])
         return logits
 
     def hidden(

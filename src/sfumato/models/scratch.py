@@ -29,6 +29,7 @@ from sfumato.errors import ModelError, UsageError
 from sfumato.models.encoders import EncoderDenoiser
 from sfumato.text.vocabulary import Vocabulary
 
+_BRANCH_ENDS = ("output.dense", "attn.Wo", "mlp.Wo")
 _OVERSAMPLING, _POWER_ITERATIONS = 16, 4
 
 
@@ -130,19 +131,29 @@ def _modernbert(
 
 
 def _initialise(network: PreTrainedModel, generator: torch.Generator) -> None:
-    """Draws every matrix anew from the generator: N(0, 0.02²), as BERT."""
-    std = float(network.config.initializer_range)
+    """Draws every matrix anew: embeddings of norm about √½, the body by Glorot's rule.
+
+    The last matrix of each of the 2·layers residual branches is 1/√(2·layers) of that (GPT-2).
+    """
+    tables = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding)}
+    branch = (2 * network.config.num_hidden_layers) ** -0.5
     with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(0.0, std, generator=generator)
+        for name, parameter in network.named_parameters():
+            if parameter.dim() < 2:
+                continue
+            std = (2 / sum(parameter.shape)) ** 0.5
+            if id(parameter) in tables:
+                std = (2 * parameter.shape[1]) ** -0.5
+            elif name.removesuffix(".weight").endswith(_BRANCH_ENDS):
+                std *= branch
+            parameter.normal_(0.0, std, generator=generator)
 
 
 def warm_start(
     denoiser: EncoderDenoiser,
     rows: Iterable[Sequence[int]],
     *,
-    window: int = 5,
+    window: int = 10,
     exponent: float = 0.5,
     seed: int = 0,
 ) -> None:
@@ -188,8 +199,8 @@ def warm_start(
     pairs, weights = _pairs(texts, window)
     vectors = ppmi_vectors(pairs, weights, size, words.shape[1], exponent, generator)
     seen = vectors.norm(dim=1) > 0
-    scale = words[seen].norm(dim=1).mean() / vectors[seen].norm(dim=1).mean()
-    words[seen] = (vectors[seen] * scale).to(words.dtype)
+    norm = words.norm(dim=1).mean()
+    words[seen] = (nn.functional.normalize(vectors[seen]) * norm).to(words.dtype)
     counts = torch.cat(texts).bincount(minlength=size).double() + 1.0
     bias.data.copy_((counts / counts.sum()).log())
 

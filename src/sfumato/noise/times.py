@@ -27,7 +27,14 @@ from sfumato.types import Draw
 
 @dataclass(frozen=True, kw_only=True)
 class Uniform:
-    """Independent times; each editable position is hit with probability 1 − α(t)."""
+    """Independent times; each editable position is hit with probability 1 − α(t).
+
+    Example:
+        >>> from sfumato.noise.schedules import Linear
+        >>> locked = torch.zeros(2, 3, dtype=torch.bool)
+        >>> Uniform().draw(locked, Linear(), torch.Generator().manual_seed(0)).hit.any().item()
+        False
+    """
 
     def draw(
         self, editable: Bool[Tensor, "B L"], schedule: Schedule, generator: torch.Generator
@@ -39,7 +46,15 @@ class Uniform:
 
 @dataclass(frozen=True, kw_only=True)
 class Stratified:
-    """Times spread evenly over the batch; each row's own time is still uniform on (0, 1]."""
+    """Times spread evenly over the batch; each row's own time is still uniform on (0, 1].
+
+    Example:
+        >>> from sfumato.noise.schedules import Linear
+        >>> editable = torch.ones(4, 8, dtype=torch.bool)
+        >>> draw = Stratified().draw(editable, Linear(), torch.Generator().manual_seed(0))
+        >>> sorted((4 * draw.t).ceil().int().tolist())
+        [1, 2, 3, 4]
+    """
 
     def draw(
         self, editable: Bool[Tensor, "B L"], schedule: Schedule, generator: torch.Generator

@@ -25,7 +25,7 @@ from sfumato.noise.schedules import Linear, elbo_weight, log_snr
 from sfumato.protocols import Schedule
 from sfumato.types import Corrupted, Draw, Routes
 
-_LOG_ODDS = 40.0  # e^40 ≈ 2e17: far beyond any schedule in use, and its square is a float32
+_MAX_LOG_ODDS = 40.0  # no schedule in use goes so far, and e^80 is still a float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,8 @@ class UniformProcess:
     """q(x_t | x_0) = α_t·δ_{x_0} + (1 − α_t)/K on the K noise tokens, position by position.
 
     The reverse of this chain is known once the ratios q(j | x_0) / q(x_t | x_0) are averaged
-    over the denoiser's p(x_0 | x_t). With z = x_t, noise-to-signal in one letter g = K·α/(1 − α),
-    and ρ = 1 + g, these averages are
+    over the denoiser's p(x_0 | x_t). With z = x_t, g = α / ((1 − α)/K), the odds of signal against
+    one noise token, and ρ = 1 + g, these averages are
 
         s_j = c + g·p_j   for each noise token j ≠ z,       c = (1 − p_z) + p_z/ρ,
 
@@ -167,7 +167,9 @@ class UniformProcess:
 
     def _log_odds(self, t: Float[Tensor, "M"]) -> Float[Tensor, "M"]:
         """The log of g, log K + log SNR, finite at both ends of time."""
-        return (math.log(self.tokens) + log_snr(self.schedule, t)).clamp(-_LOG_ODDS, _LOG_ODDS)
+        return (math.log(self.tokens) + log_snr(self.schedule, t)).clamp(
+            -_MAX_LOG_ODDS, _MAX_LOG_ODDS
+        )
 
     def _writes(self, ids: Int[Tensor, "M"]) -> Bool[Tensor, "M"]:
         """Whether noise can write these tokens."""

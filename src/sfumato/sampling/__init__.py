@@ -1,8 +1,9 @@
 """The reverse mathematics: one policy is a product of parts, one loop walks it frame by frame.
 
-    parts/       randomness, logits, planners, constraints, guidance, revision
+    parts/       randomness, logits, planners, quotas, constraints, guidance, revision
     frames.py    the state shown after a step, and what remains of a run
-    steppers.py  one reverse move: decoding of masked text, ancestral sampling of any process
+    decoding.py  one reverse move of masked text, from the parts of a policy
+    ancestral.py one reverse move of any noise process
     policies.py  policies named after the papers they restate
     loop.py      the iterator of frames
     trace.py     the compact record of a run, one JSON line a step

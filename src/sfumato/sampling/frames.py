@@ -1,11 +1,12 @@
 """The state shown after a step, and what remains of a run when it ends.
 
-Legend of shapes: `B` batch, `L` positions, `U` ids that are never written.
+Legend of shapes: `B` batch, `L` positions, `K` tokens written in a step, `U` ids that are
+never written.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -117,31 +118,113 @@ def first_frame(canvas: Canvas, pending: Bool[Tensor, "B L"], seeds: Int[Tensor,
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trajectory:
-    """What remains of a finished run.
+class Written:
+    """Tokens that a step writes.
 
     Attributes:
-        ids: final tokens, *shape* `B L`.
-        commit_step: step at which each token was written, −1 if it was given, *shape* `B L`.
-        confidence: probability of each token when it was written, *shape* `B L`.
-        passes: evaluations of the network on each row, *shape* `B`.
-        tokens_per_forward: written positions per evaluation, *shape* `B`.
+        batch: row of each, *shape* `K`.
+        position: position of each, *shape* `K`.
+        token: the token, *shape* `K`.
+        confidence: its probability, *shape* `K`.
     """
 
-    ids: Int[Tensor, "B L"]
-    commit_step: Int[Tensor, "B L"]
-    confidence: Float[Tensor, "B L"]
-    passes: Int[Tensor, "B"]
-    tokens_per_forward: Float[Tensor, "B"]
+    batch: Int[Tensor, "K"]
+    position: Int[Tensor, "K"]
+    token: Int[Tensor, "K"]
+    confidence: Float[Tensor, "K"]
+
+    @property
+    def place(self) -> tuple[Int[Tensor, "K"], Int[Tensor, "K"]]:
+        """Index of the tokens in a tensor of shape `B L`."""
+        return self.batch, self.position
+
+    def take(self, keep: Bool[Tensor, "K"]) -> Written:
+        """Some of them."""
+        return Written(
+            batch=self.batch[keep],
+            position=self.position[keep],
+            token=self.token[keep],
+            confidence=self.confidence[keep],
+        )
 
 
-def trajectory(frame: Frame) -> Trajectory:
-    """The trajectory that ends in `frame`."""
-    written = (frame.committed >= 0).sum(1)
-    return Trajectory(
-        ids=frame.ids,
-        commit_step=frame.committed,
-        confidence=frame.confidence,
-        passes=frame.passes,
-        tokens_per_forward=written / frame.passes.clamp(min=1),
+def join(one: Written, other: Written) -> Written:
+    """Both together."""
+    return Written(
+        batch=torch.cat([one.batch, other.batch]),
+        position=torch.cat([one.position, other.position]),
+        token=torch.cat([one.token, other.token]),
+        confidence=torch.cat([one.confidence, other.confidence]),
     )
+
+
+def write(frame: Frame, written: Written) -> Frame:
+    """The frame with tokens written; their positions are no longer pending."""
+    new = torch.zeros_like(frame.pending)
+    new[written.place] = True
+    return replace(
+        frame,
+        ids=frame.ids.index_put(written.place, written.token),
+        pending=frame.pending & ~new,
+        confidence=frame.confidence.index_put(written.place, written.confidence),
+        committed=frame.committed.masked_fill(new, frame.step),
+    )
+
+
+def empty_slots(frame: Frame, where: Bool[Tensor, "B L"], pad: int) -> Frame:
+    """The frame with slots resolved to nothing, because an end implies it."""
+    return replace(
+        frame,
+        ids=frame.ids.masked_fill(where, pad),
+        pending=frame.pending & ~where,
+        confidence=frame.confidence.masked_fill(where, 1.0),
+        committed=frame.committed.masked_fill(where, frame.step),
+    )
+
+
+def take_back(frame: Frame, where: Bool[Tensor, "B L"], mask: int) -> Frame:
+    """The frame with tokens masked again."""
+    return replace(
+        frame,
+        ids=frame.ids.masked_fill(where, mask),
+        pending=frame.pending | where,
+        confidence=frame.confidence.masked_fill(where, torch.nan),
+        committed=frame.committed.masked_fill(where, -1),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trajectory:
+    """What remains of one row's finished run, without the padding of its batch.
+
+    Attributes:
+        ids: final tokens.
+        commit_step: step at which each token was written, counted from 0, −1 if it was given.
+        confidence: probability of each token when it was written, NaN if it was given.
+        passes: evaluations of the network.
+        tokens_per_forward: written positions per evaluation.
+    """
+
+    ids: tuple[int, ...]
+    commit_step: tuple[int, ...]
+    confidence: tuple[float, ...]
+    passes: int
+    tokens_per_forward: float
+
+
+def trajectories(frame: Frame) -> list[Trajectory]:
+    """One trajectory a row, ending in `frame`."""
+    found = []
+    for row, exists in enumerate(frame.canvas.attend):
+        commit_step = frame.committed[row][exists].tolist()
+        passes = int(frame.passes[row])
+        found.append(
+            Trajectory(
+                ids=tuple(frame.ids[row][exists].tolist()),
+                commit_step=tuple(commit_step),
+                confidence=tuple(frame.confidence[row][exists].tolist()),
+                passes=passes,
+                tokens_per_forward=sum(step >= 0 for step in commit_step) / max(1, passes),
+            )
+        )
+    return found

@@ -272,13 +272,10 @@ def _plan(
     hole = whole & (content > 0) & (u[0] < holes)
     span = 1 + _below(u[1], (content // 2).clamp(min=1))
     start = first + _below(u[2], (content - span + 1).clamp(min=1))
-    pads = _below(u[3], torch.full_like(length, slack + 1))
-    return _Plan(
-        hole=hole,
-        start=start,
-        at=torch.where(hole, start + span, length),
-        pads=torch.where(hole | ends, pads, 0),
-    )
+    at = torch.where(hole, start + span, length)
+    # After the last token of a text that was cut, "nothing more here" would be false.
+    pads = torch.where(ends | (at < length), _below(u[3], torch.full_like(length, slack + 1)), 0)
+    return _Plan(hole=hole, start=start, at=at, pads=pads)
 
 
 def _below(u: Float[Tensor, "B"], bound: Int[Tensor, "B"]) -> Int[Tensor, "B"]:

@@ -218,11 +218,16 @@ def insert_slots(
     place = torch.arange(int(length.max()), device=canvas.ids.device)[None]
     attend = place < length
     new = (place >= at) & (place < at + count)
+    source = torch.where(place < at, place, place - count).clamp(min=0)
+
+    def moved(values: Tensor) -> Tensor:
+        wide = torch.nn.functional.pad(values, (0, place.shape[1] - values.shape[1]))
+        return wide.gather(1, source)
+
     old = attend & ~new
-    source = torch.where(place < at, place, place - count).clamp(0, canvas.ids.shape[1] - 1)
     return Canvas(
-        ids=torch.where(old, canvas.ids.gather(1, source), token),
-        editable=(canvas.editable.gather(1, source) & old) | new,
+        ids=torch.where(old, moved(canvas.ids), token),
+        editable=(moved(canvas.editable) & old) | new,
         attend=attend,
-        optional=(canvas.optional.gather(1, source) & old) | new,
+        optional=(moved(canvas.optional) & old) | new,
     )

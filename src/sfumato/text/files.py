@@ -15,16 +15,17 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NoReturn, cast
+from typing import NoReturn, cast
 
 from sfumato.errors import DataError
-from sfumato.text.records import Row, in_json
 
 HUB = "hub:"
+Row = Mapping[str, object]
 # A row is loaded when it is wanted, so that a bad one can be skipped and reading can go on.
 Rows = Iterator[tuple[str, Callable[[], Row]]]
 
@@ -64,6 +65,15 @@ def size(path: str) -> int | None:
         raise _unreadable(path, error) from None
 
 
+def in_json(value: object) -> str:
+    """A value in the words of JSON."""
+    if isinstance(value, bool | int | float | str):
+        kind = {bool: "the boolean", str: "the string"}.get(type(value), "the number")
+        return f"{kind} {str(value)[:20]!r}"
+    names = {type(None): "null", list: "a list" if value else "an empty list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)
+
+
 def _unreadable(path: str, error: OSError) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path}: no such file")
@@ -83,10 +93,8 @@ def _lines(path: str) -> Iterator[tuple[str, bytes]]:
         raise _unreadable(path, error) from None
 
 
-def _opened(path: str) -> BinaryIO:
-    if path.endswith(".gz"):
-        return cast("BinaryIO", gzip.open(path))  # noqa: SIM115  # the caller closes it
-    return Path(path).open("rb")
+def _opened(path: str) -> AbstractContextManager[Iterable[bytes]]:
+    return gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb")
 
 
 def _written(path: str) -> Iterator[tuple[str, bytes]]:
@@ -110,7 +118,7 @@ def _parsed(text: str, where: Callable[[json.JSONDecodeError], str], origin: str
     except json.JSONDecodeError as error:
         message = error.msg.removesuffix(" starting at").removesuffix(" at").lower()
         start = max(0, error.pos - 10)
-        excerpt = text[start : error.pos + 20].replace("\n", "⏎")
+        excerpt = f"{text}\n"[start : error.pos + 20].replace("\n", "⏎")
         raise DataError(f"{where(error)}: {message} — {'…' * bool(start)}{excerpt}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{origin}: {error}") from None
@@ -127,7 +135,7 @@ def _object(value: object, origin: str) -> Row:
 
 
 def _json_line(raw: bytes, origin: str) -> Row:
-    text = _decoded(raw, origin)
+    text = _decoded(raw, origin).rstrip("\r\n")
     value = _parsed(text, lambda error: f"{origin}:{error.colno}", origin)
     return _object(value, origin)
 
@@ -173,7 +181,8 @@ def _csv(path: str, *, delimiter: str = ",") -> Rows:
             origin = f"{path}:{reader.line_num}"
             yield origin, partial(_cells, row, origin)
     except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: {error}") from None
+        # `line_num` is still the last line of the row before.
+        raise DataError(f"{path}:{reader.line_num + 1}: {error}") from None
 
 
 def _cells(row: dict[str | None, object], origin: str) -> Row:

@@ -180,7 +180,17 @@ def _locked(literal: str, vocabulary: Vocabulary, *, index: int, last: bool) -> 
     A lone space between two holes is encoded, so that the holes stay apart on the canvas.
     """
     spare = literal.endswith(" ") and not last and (literal != " " or index == 0)
-    return vocabulary.encode(literal[:-1] if spare else literal)
+    text = literal[:-1] if spare else literal
+    return _after(text, vocabulary) if index else vocabulary.encode(text)
+
+
+def _after(text: str, vocabulary: Vocabulary) -> tuple[int, ...]:
+    """Ids of text as it goes on after other text, not as it opens one ("." and not " .")."""
+    word = vocabulary.encode("a")
+    joined = vocabulary.encode("a" + text)
+    if joined[: len(word)] == word:
+        return joined[len(word) :]
+    return vocabulary.encode(text)
 
 
 def _length(part: Part) -> int:

@@ -43,7 +43,7 @@ class Vocabulary:
         'a cat'
     """
 
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer = field(repr=False)
     mask: int
     pad: int
     eos: int
@@ -76,7 +76,8 @@ class Vocabulary:
             ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         except TypeError as error:
             raise DataError(f"{lone_surrogate(text) or error}") from None
-        return tuple(ids)
+        # Sentence-piece models list "<mask>" among their words: such a word is dropped.
+        return tuple(token for token in ids if token not in self._steering)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids; control tokens, padding and ids without a token are dropped."""
@@ -106,20 +107,20 @@ class Vocabulary:
         tokens = self.tokenizer.get_vocab(with_added_tokens=True)
         added = self.tokenizer.get_added_tokens_decoder()
         unknown = getattr(self.tokenizer.model, "unk_token", None)
-        named = {self.mask, self.pad, self.eos, *self.roles.values()}
-        named |= {self.bos} if self.bos is not None else set()
-        named |= {token for token, what in added.items() if what.special}
-        named |= {i for text, i in tokens.items() if text == unknown or _UNUSED.fullmatch(text)}
-        return frozenset(named | (set(range(self.size)) - set(tokens.values())))
-
-    @property
-    def unwritable(self) -> frozenset[int]:
-        """Ids that must never be sampled: `control` without the end of text and the padding."""
-        return self._unwritable
+        special = {token for token, what in added.items() if what.special}
+        odd = {i for text, i in tokens.items() if text == unknown or _UNUSED.fullmatch(text)}
+        missing = set(range(self.size)) - set(tokens.values())
+        return frozenset(self._steering | special | odd | missing)
 
     @cached_property
-    def _unwritable(self) -> frozenset[int]:
+    def unwritable(self) -> frozenset[int]:
+        """Ids that must never be sampled: `control` without the end of text and the padding."""
         return self.control - {self.eos, self.pad}
+
+    @cached_property
+    def _steering(self) -> frozenset[int]:
+        opening = () if self.bos is None else (self.bos,)
+        return frozenset({self.mask, self.pad, self.eos, *opening, *self.roles.values()})
 
     @cached_property
     def _anchor(self) -> tuple[int, ...]:

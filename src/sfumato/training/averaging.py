@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sfumato.errors import UsageError
 
@@ -30,17 +31,20 @@ class WeightAverage(TrainerCallback):
             raise UsageError(f"the averaging decay must lie strictly between 0 and 1, got {decay}")
         self.decay = decay
         self.directory = directory
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.average = AveragedModel(model, multi_avg_fn=_average(decay))
         self.average.eval()
 
-    def on_step_end(self, args: Any, state: Any, control: Any, *, model: nn.Module, **_: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Folds the new weights into the average."""
         steps = state.global_step
-        decay = min(self.decay, (1 + steps) / (10 + steps))
-        self.average.multi_avg_fn = get_ema_multi_avg_fn(decay)
-        self.average.update_parameters(model)
+        self.average.multi_avg_fn = _average(min(self.decay, (1 + steps) / (10 + steps)))
+        self.average.update_parameters(kwargs["model"])
 
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Writes the average into the checkpoint that was just saved."""
         folder = self.directory / f"checkpoint-{state.global_step}"
         if folder.is_dir():
@@ -49,3 +53,7 @@ class WeightAverage(TrainerCallback):
     def load(self, checkpoint: Path) -> None:
         """Restores the average of a checkpoint."""
         safetensors.torch.load_model(self.average, str(checkpoint / AVERAGE_FILE))
+
+
+def _average(decay: float) -> Callable[..., None]:
+    return cast(Callable[..., None], get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 Entry = dict[str, Any]
 
@@ -30,7 +30,9 @@ class Journal:
         """Appends one entry."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False) + "\n")
+            file.write(
+                json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False) + "\n"
+            )
 
     def read(self) -> Iterator[Entry]:
         """The entries so far; a last line that was cut off by a crash is left out."""
@@ -56,9 +58,10 @@ class JournalCallback(TrainerCallback):
         self.journal = journal
 
     def on_log(
-        self, args: Any, state: Any, control: Any, *, logs: Mapping[str, Any] | None = None, **_: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """One entry a log call."""
+        logs: Mapping[str, Any] = kwargs.get("logs") or {}
         if logs and state.is_world_process_zero:
             kind = "valid" if any(key.startswith("eval_") for key in logs) else "train"
             self.journal.write(kind, state.global_step, logs)

@@ -17,23 +17,23 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
+_ADAMW_SHARE = 0.3
 
 
-def orthogonalise(
-    matrices: Float[Tensor, "N R C"], *, steps: int = 5
-) -> Float[Tensor, "N R C"]:
+def orthogonalise(matrices: Float[Tensor, "N R C"], *, steps: int = 5) -> Float[Tensor, "N R C"]:
     """Pushes the singular values of each matrix of a batch towards one (within about 0.7–1.2).
 
     Quintic Newton–Schulz iteration X ← aX + (bA + cA²)X with A = XXᵀ.
     """
     a, b, c = _QUINTIC
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices
+    x: Tensor = matrices.mT if tall else matrices
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    result: Tensor = x.mT if tall else x
+    return result
 
 
 class Muon(torch.optim.Optimizer):
@@ -128,12 +128,14 @@ class Muon(torch.optim.Optimizer):
 
 
 def parameter_groups(
-    model: nn.Module, *, weight_decay: float, orthogonal: bool
+    model: nn.Module, *, lr: float, weight_decay: float, orthogonal: bool
 ) -> list[dict[str, Any]]:
     """Splits trainable parameters: matrices of the body; embeddings and head; vectors (no decay).
 
     Args:
         model: the denoiser.
+        lr: peak step size of the matrices; beside Muon, AdamW's groups take 0.3 of it, because
+            a step that suits orthogonal updates is too large for embeddings.
         weight_decay: of the matrices and embeddings.
         orthogonal: mark the body's matrices for Muon.
     """
@@ -150,9 +152,10 @@ def parameter_groups(
             tables.append(parameter)
         else:
             matrices.append(parameter)
+    beside = lr * _ADAMW_SHARE if orthogonal else lr
     groups = [
-        {"params": matrices, "weight_decay": weight_decay, "orthogonal": orthogonal},
-        {"params": tables, "weight_decay": weight_decay, "orthogonal": False},
-        {"params": vectors, "weight_decay": 0.0, "orthogonal": False},
+        {"params": matrices, "lr": lr, "weight_decay": weight_decay, "orthogonal": orthogonal},
+        {"params": tables, "lr": beside, "weight_decay": weight_decay, "orthogonal": False},
+        {"params": vectors, "lr": beside, "weight_decay": 0.0, "orthogonal": False},
     ]
     return [group for group in groups if group["params"]]

@@ -45,6 +45,7 @@ class ClippedWeighting:
             raise UsageError(f"the weight cap must be positive, got {self.cap}")
 
     def __call__(self, rate: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
+        """The clipped weight."""
         return rate.clamp(max=self.cap)
 
 

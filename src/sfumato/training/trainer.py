@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,10 +18,16 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from sfumato.errors import ResourceError
-from sfumato.text.batching import Batch, Example
+from sfumato.text.batching import Batch, Example, buckets
 from sfumato.training.averaging import WeightAverage
 from sfumato.training.journal import Journal, JournalCallback
 from sfumato.training.muon import Muon, parameter_groups
@@ -63,16 +70,17 @@ class DiffusionTrainer(Trainer):
     ) -> None:
         args.remove_unused_columns = False
         args.logging_nan_inf_filter = False
-        self.objective = objective
-        self.compose = compose
+        self.objective: Objective = objective
+        self.examples = examples
+        self.compose: Composer = compose
         self.muon = muon
-        self.validation = validation
+        self.validation: Validation | None = validation
         super().__init__(
             model=denoiser,
             args=args,
             train_dataset=examples,
             eval_dataset=examples[:1],
-            data_collator=list,
+            data_collator=_as_they_are,
         )
         self.loss_is_scaled_for_ga = True
         directory = Path(str(args.output_dir))
@@ -85,7 +93,15 @@ class DiffusionTrainer(Trainer):
     @property
     def best_weights(self) -> nn.Module:
         """The model to keep: the moving average where there is one."""
-        return self.average.average.module if self.average is not None else self.model
+        if self.average is None:
+            return self._network
+        kept: nn.Module = self.average.average.module
+        return kept
+
+    @property
+    def _network(self) -> nn.Module:
+        assert self.model is not None
+        return self.model
 
     def resume(self, checkpoint: Path) -> None:
         """Goes on from a checkpoint of this run: the same steps as if it had never stopped."""
@@ -131,13 +147,25 @@ class DiffusionTrainer(Trainer):
                 f"rate ({self._get_learning_rate():.2g}) may be too high, or the data broken; "
                 "the weights of the last good step are kept"
             )
-        return loss * self.accelerator.num_processes
+        scaled: Tensor = loss * self.accelerator.num_processes
+        return scaled
+
+    def _get_train_sampler(self, train_dataset: object = None) -> LengthBuckets:
+        args = self.args
+        return LengthBuckets(
+            [len(example.ids) for example in self.examples],
+            batch_size=args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+            seed=args.seed,
+        )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Muon or AdamW over matrices, tables and vectors."""
         if self.optimizer is None:
             groups = parameter_groups(
-                model or self.model, weight_decay=self.args.weight_decay, orthogonal=self.muon
+                model or self._network,
+                lr=self.args.learning_rate,
+                weight_decay=self.args.weight_decay,
+                orthogonal=self.muon,
             )
             betas = (self.args.adam_beta1, self.args.adam_beta2)
             self.optimizer = Muon(groups, lr=self.args.learning_rate, betas=betas)
@@ -159,9 +187,14 @@ class DiffusionTrainer(Trainer):
             metrics = {f"eval_{name}": value for name, value in self.validation(model).items()}
         model.train(training)
         self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
         return metrics
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         model = self.accelerator.unwrap_model(self.model)
@@ -171,7 +204,42 @@ class DiffusionTrainer(Trainer):
         self, resume_from_checkpoint: str, model: nn.Module | None = None
     ) -> None:
         path = Path(resume_from_checkpoint) / WEIGHTS_FILE
-        safetensors.torch.load_model(model or self.model, str(path))
+        safetensors.torch.load_model(model or self._network, str(path))
+
+
+class LengthBuckets(torch.utils.data.Sampler[int]):
+    """Visits each example once an epoch, in an order whose batches have similar lengths.
+
+    Args:
+        lengths: of the examples.
+        batch_size: rows of a global batch, all devices and micro-batches together.
+        seed: with the epoch, it fixes the order.
+    """
+
+    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The Trainer says which epoch begins."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        batches = buckets(self.lengths, self.batch_size, generator)
+        # The one short batch must come last, or it would shift the borders of all after it.
+        batches.sort(key=len, reverse=True)
+        return chain.from_iterable(batches)
+
+
+def _as_they_are(examples: list[Example]) -> Any:  # noqa: ANN401
+    """A collator that collates nothing: noise and layout need the global batch."""
+    return examples
 
 
 def _as_dict(prepared: Prepared) -> dict[str, Tensor]:
@@ -202,7 +270,9 @@ class StopOnSignal(TrainerCallback):
             raise KeyboardInterrupt
         self.stopped = number
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Asks the Trainer to save and stop once a signal has come."""
         if self.stopped is not None:
             control.should_save = True

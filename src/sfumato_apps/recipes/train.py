@@ -81,8 +81,61 @@ def train(
         seed: Seed of weights, order and noise.
         resume: Go on from the last checkpoint in `out`.
     """
-    from sfumato_apps.training_run import TrainingRun
-
     options = dict(locals())
-    options.pop("TrainingRun")
-    TrainingRun(options).start()
+    from sfumato.text.corpora import parse_source
+    from sfumato.training.trainer import DiffusionTrainer
+    from sfumato_apps import training_run as run
+
+    notes = run.Notes()
+    resumed = run.checkpoint_to_resume(out, resume=resume)
+    splits = run.read_splits(
+        [parse_source(text) for text in data],
+        [parse_source(text) for text in valid or []],
+        fraction=valid_fraction,
+        skip_bad=on_bad_line == "skip",
+        seed=seed,
+        notes=notes,
+    )
+    if resumed is not None or model is not None:
+        start = run.existing_model(str(out) if resumed else str(model), noise=noise, lora=lora)
+    else:
+        sizes = {"width": width, "layers": layers, "heads": heads, "max_length": max_length + slack}
+        start = run.new_model(
+            splits, noise=noise, size=vocabulary, sizes=sizes, architecture=architecture, seed=seed
+        )
+    examples = run.encode_all(splits.train, start.vocabulary, max_length, notes)
+    held = run.encode_all(splits.validation, start.vocabulary, max_length, notes)
+    notes.sum_up()
+    lay = run.layout_of(start.vocabulary, slack=slack, holes=holes)
+    objective = run.objective_of(start, noise=noise, times=times, weighting=weighting)
+    if minutes is not None:
+        rows = batch * accumulation
+        steps = run.steps_for(minutes, start.denoiser, objective, lay, examples, rows=rows)
+    elif steps is None:
+        steps = max(1, round(epochs * len(examples) / (batch * accumulation)))
+    scratch = model is None
+    trainer = DiffusionTrainer(
+        start.denoiser,
+        objective=objective,
+        examples=examples,
+        compose=lay,
+        args=run.arguments(
+            out,
+            steps=steps,
+            batch=batch,
+            accumulation=accumulation,
+            learning_rate=learning_rate or (1e-2 if scratch else 1e-4),
+            evaluate_every=evaluate_every,
+            bf16=bf16,
+            seed=seed,
+            validate=bool(held),
+        ),
+        muon=(optimizer or ("muon" if scratch else "adamw")) == "muon",
+        decay=average,
+        validation=run.validation_of(start, held, seed),
+    )
+    size = sum(parameter.numel() for parameter in start.denoiser.parameters()) / 1e6
+    notes.say(f"{size:.1f}M parameters, {len(examples)} texts, {len(held)} held out, {steps} steps")
+    if resumed is None:
+        run.begin(start, {**options, "steps": steps, "minutes": None}, out)
+    run.run(trainer, start, out, resumed=resumed, data={"data": data, "seed": seed}, notes=notes)

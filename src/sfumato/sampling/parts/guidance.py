@@ -1,31 +1,39 @@
-"""Guidance: a second prediction, from a canvas without its prompt, bends the first.
+"""The one place that calls the network: rows that ask, positions that are asked for, guided.
 
-The guidance formula stands here and nowhere else.
+The guidance formula stands here and nowhere else: a second prediction, from a canvas without
+its prompt, bends the first.
 
-Legend of shapes: `B` batch, `L` positions, `M` predicted positions, `V` vocabulary.
+Legend of shapes: `B` batch, `L` positions, `M` predicted positions, `K` chosen ones,
+`V` vocabulary.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sfumato.errors import UsageError
+from sfumato.errors import ModelError, UsageError
 from sfumato.protocols import Denoiser
+from sfumato.sampling.frames import Frame, Specials, Written, first_frame
+from sfumato.sampling.parts import constraints as rules
+from sfumato.sampling.parts.logits import Rows, TokenSampler, inverse_cdf
+from sfumato.sampling.parts.randomness import Purpose, numbers, row_numbers, seed_rows
+from sfumato.text.canvas import Canvas
 
 _IMPOSSIBLE = -1e30
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierFree:
-    """ℓ = ℓ_u + (1 + w)·(ℓ_c − ℓ_u), where ℓ_u does not see the prompt (Ho and Salimans, 2207.12598).
+    """Classifier-free guidance: ℓ = ℓ_u + (1 + w)·(ℓ_c − ℓ_u), ℓ_u without the prompt.
 
-    The prompt is masked, not dropped, as in LLaDA (2502.09992, appendix A). In terms of
-    γ·log p_c + (1 − γ)·log p_u, γ = 1 + w.
+    Ho and Salimans (2207.12598). The prompt is masked, not dropped, as in LLaDA (2502.09992). In
+    terms of γ·log p_c + (1 − γ)·log p_u, γ = 1 + w.
 
     Attributes:
         scale: w; positive strengthens the prompt, −1 ignores it. Doubles the cost of a pass.
@@ -81,3 +89,149 @@ class ClassifierFree:
         )
         conditional, unconditional = logits.chunk(2)
         return self.combine(conditional, unconditional)
+
+
+def predict(
+    frame: Frame,
+    where: Bool[Tensor, "B L"],
+    denoiser: Denoiser,
+    specials: Specials,
+    *,
+    guidance: ClassifierFree | None = None,
+    constraints: tuple[rules.Constraint, ...] = (),
+    closing: bool = True,
+) -> Rows:
+    """Predictions at `where`, guided and constrained; rows that ask for none cost no forward.
+
+    Args:
+        frame: the state.
+        where: positions to predict.
+        denoiser: its logits are edited in place.
+        specials: unwritable ids, the mask among them, get −∞ everywhere.
+        guidance: bends the prediction.
+        constraints: what must not be written.
+        closing: an end closes its hole, so it must not be written left of text.
+
+    Raises:
+        ModelError: the logits are not of the shape that was asked for.
+    """
+    asked = where.any(1).nonzero()[:, 0]
+    exists = frame.canvas.attend[asked]
+    attend = None if bool(exists.all()) else exists
+    x_t, there, t = frame.ids[asked], where[asked], frame.time[asked].float()
+    if guidance is None:
+        logits = denoiser(x_t, there, attend=attend, t=t)
+    else:
+        null = _without_prompt(frame, specials)[asked]
+        logits = guidance.predict(denoiser, x_t, null, there, attend=attend, t=t)
+    batch, position = where.nonzero(as_tuple=True)
+    view = rules.scene(frame, (batch, position), specials, frame.ids)
+    _check_width(logits, view, specials)
+    logits.index_fill_(1, specials.forbidden.to(logits.device), -torch.inf)
+    rules.apply(logits, rules.ends_in_place(view, closing=closing))
+    for constraint in constraints:
+        rules.apply(logits, constraint(view))
+    return Rows(logits=logits, batch=batch, position=position)
+
+
+def draw(rows: Rows, frame: Frame, tokens: TokenSampler) -> Int[Tensor, "K"]:
+    """A token for each row."""
+    uniform = numbers(frame, Purpose.TOKEN)[rows.batch, rows.position]
+    return tokens.draw(rows.logits, uniform, frame.time[rows.batch])
+
+
+def with_confidence(rows: Rows, tokens: Int[Tensor, "K"]) -> Written:
+    """The draws with their probabilities.
+
+    Raises:
+        ModelError: a logit is not a number.
+        UsageError: all tokens are forbidden.
+    """
+    confidence = rows.prob(tokens)
+    if not bool(torch.isfinite(confidence).all()):
+        if bool((rows.top == -torch.inf).any()):
+            raise UsageError(
+                "the constraints forbid every token at some position: ban less, or allow a "
+                "repetition by a penalty"
+            )
+        raise ModelError(
+            "the model's logits are not finite: its weights are damaged, or its precision too low"
+        )
+    return Written(batch=rows.batch, position=rows.position, token=tokens, confidence=confidence)
+
+
+@torch.no_grad()
+def place(
+    denoiser: Denoiser,
+    canvas: Canvas,
+    phrases: Sequence[tuple[int, ...]],
+    specials: Specials,
+    *,
+    seeds: int | Sequence[int],
+) -> Canvas:
+    """Writes required phrases into a canvas and locks them, one pass each.
+
+    A place is drawn with probability ∝ Π_j p(x_{i+j} = phrase_j): where the model, seeing what is
+    locked, would best have the phrase.
+
+    Args:
+        denoiser: the network.
+        canvas: with masks to be written.
+        phrases: ids of each phrase.
+        specials: ids with a meaning of their own.
+        seeds: one for each row, or one that row i adds i to.
+
+    Raises:
+        UsageError: a phrase is longer than every hole that is left.
+    """
+    for number, phrase in enumerate(phrases):
+        pending = canvas.editable & (canvas.ids == specials.mask)
+        rows = seed_rows(seeds, canvas.ids.shape[0], canvas.ids.device)
+        frame = replace(first_frame(canvas, pending, rows), step=number)
+        seen = predict(frame, pending, denoiser, specials, closing=False)
+        fit = _fit(seen, pending, phrase)
+        if bool((fit.amax(1) == -torch.inf).any()):
+            raise UsageError(
+                f"a required phrase of {len(phrase)} tokens fits into no hole: give it more room"
+            )
+        weights = (fit - fit.amax(1, keepdim=True)).exp()
+        start = inverse_cdf(weights, row_numbers(frame, Purpose.PLACE))
+        at = start[:, None] + torch.arange(len(phrase), device=start.device)
+        locked = torch.zeros_like(pending).scatter(1, at, True)
+        ids = canvas.ids.scatter(1, at, at.new_tensor(phrase).expand_as(at))
+        canvas = Canvas(
+            ids=ids,
+            editable=canvas.editable & ~locked,
+            attend=canvas.attend,
+            optional=canvas.optional & ~locked,
+        )
+    return canvas
+
+
+def _fit(rows: Rows, pending: Bool[Tensor, "B L"], phrase: tuple[int, ...]) -> Float[Tensor, "B L"]:
+    """Log-probability of a phrase at each start; −∞ where it does not fit."""
+    log_p = rows.logits[:, list(phrase)] - rows.log_z[:, None]
+    total = torch.zeros(pending.shape, device=pending.device)
+    for offset in range(len(phrase)):
+        here = torch.full_like(total, -torch.inf)
+        here[rows.batch, rows.position] = log_p[:, offset]
+        total[:, : total.shape[1] - offset] += here[:, offset:]
+        total[:, total.shape[1] - offset :] = -torch.inf
+    return total
+
+
+def _without_prompt(frame: Frame, specials: Specials) -> Int[Tensor, "B L"]:
+    """The canvas with its locked text masked; special tokens stay."""
+    ids = frame.ids
+    control = torch.isin(ids, specials.forbidden.to(ids.device)) | specials.ends(ids)
+    prompt = frame.canvas.attend & ~frame.canvas.editable & ~control
+    return ids.masked_fill(prompt, specials.mask)
+
+
+def _check_width(logits: Tensor, view: rules.Scene, specials: Specials) -> None:
+    highest = max(int(specials.forbidden.max()), specials.pad, specials.eos)
+    if logits.shape[0] != len(view.batch) or logits.shape[1] <= highest:
+        raise ModelError(
+            f"expected logits of {len(view.batch)} rows and more than {highest} tokens, "
+            f"got {tuple(logits.shape)}: the denoiser and the vocabulary do not belong together"
+        )

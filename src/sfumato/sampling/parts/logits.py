@@ -3,7 +3,8 @@
 A statistic costs one or two passes over [M, V] in float32 and is computed when it is first
 read. A draw touches only the rows that were chosen, and only a running sum of theirs is float64.
 
-Legend of shapes: `M` predicted positions of a batch, `K` chosen ones of them, `V` vocabulary.
+Legend of shapes: `B` batch, `L` positions, `M` predicted positions, `K` chosen ones of
+them, `N` likeliest tokens, `V` vocabulary.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from sfumato.errors import UsageError
@@ -80,15 +81,16 @@ class Rows:
         """Probability of one token at each position, at temperature 1."""
         return (self.logits.gather(1, tokens[:, None])[:, 0] - self.log_z).exp()
 
-    def take(self, index: Int[Tensor, "K"]) -> Rows:
-        """Some of the rows, in the order of `index`, which is ascending."""
-        if len(index) == len(self.batch):
+    def at(self, where: Bool[Tensor, "B L"]) -> Rows:
+        """The rows of some positions."""
+        kept = where[self.batch, self.position]
+        if bool(kept.all()):
             return self
         return Rows(
-            logits=self.logits[index],
-            batch=self.batch[index],
-            position=self.position[index],
-            drawn=None if self.drawn is None else self.drawn[index],
+            logits=self.logits[kept],
+            batch=self.batch[kept],
+            position=self.position[kept],
+            drawn=None if self.drawn is None else self.drawn[kept],
         )
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from sfumato.errors import UsageError
 from sfumato.sampling.frames import Frame
 from sfumato.sampling.parts.logits import Rows
-from sfumato.sampling.parts.randomness import Purpose, gumbel, uniform
+from sfumato.sampling.parts.randomness import Purpose, gumbel, numbers
 
 Score = Callable[[Rows], Float[Tensor, "M"]]
 
@@ -150,10 +150,8 @@ class Order:
         score = self.by(rows).double()
         scale = 1.0 if self.by is random else self.temperature
         if scale:
-            seeds = frame.seeds[rows.batch]
-            places = frame.places[rows.batch, rows.position]
-            numbers = uniform(seeds, places, step=frame.step, purpose=Purpose.ORDER)
-            score = score + scale * gumbel(numbers)
+            noise = gumbel(numbers(frame, Purpose.ORDER))
+            score = score + scale * noise[rows.batch, rows.position]
         table = score.new_full(active.shape, -torch.inf)
         table[rows.batch, rows.position] = score
         best_first = table.argsort(dim=1, descending=True, stable=True)
@@ -214,3 +212,10 @@ class Progress:
     total: Int[Tensor, "B"]
     blocks: Int[Tensor, "B"]
     sigma: Float64[Tensor, "B L"]
+
+
+def unread(active: Bool[Tensor, "B L"]) -> Rows:
+    """Rows without predictions, for an order that needs none."""
+    batch, position = active.nonzero(as_tuple=True)
+    empty = torch.empty((len(batch), 0), device=active.device)
+    return Rows(logits=empty, batch=batch, position=position)

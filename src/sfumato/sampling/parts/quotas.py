@@ -1,12 +1,10 @@
 """How many positions move in a step: a count from the front of the order's ranking.
 
-    Even, Scheduled         by the clock: a run has a given number of steps
-    FirstHitting, Fixed     by the token: one, or a few, a step
-    Threshold, Factor,      by what the model is sure of: as many as pass the test from the front
-    EntropyBound            of the ranking, at least one
+    Even, Scheduled                   by the clock: a run has a given number of steps
+    FirstHitting, Fixed               by the token: one, or a few, a step
+    Threshold, Factor, EntropyBound   by what the model is sure of, and at least one
 
-Tokens that move together are drawn as if they were independent, so more than one a step costs
-accuracy; the three rules at the end bound that cost.
+Tokens that move together are drawn as if independent, which costs accuracy.
 
 Legend of shapes: `B` batch, `L` positions.
 """
@@ -14,20 +12,20 @@ Legend of shapes: `B` batch, `L` positions.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from sfumato.errors import UsageError
 from sfumato.noise.schedules import Linear
 from sfumato.protocols import Schedule
-from sfumato.sampling.frames import Frame
 from sfumato.sampling.parts.planners import Progress, Ranking
-from sfumato.sampling.parts.randomness import Purpose, uniform
+from sfumato.sampling.parts.randomness import Purpose, numbers, row_numbers
 
 
+@runtime_checkable
 class Quota(Protocol):
     """How many positions move in a step."""
 
@@ -41,12 +39,12 @@ class Quota(Protocol):
         """The steps of a run that it plans; 0 if every step of it writes."""
         ...
 
-    def count(self, ranking: Ranking, progress: Progress) -> Int[Tensor, "B"]:
+    def count(self, progress: Progress, ranking: Ranking | None) -> Int[Tensor, "B"]:
         """How many positions of each row move.
 
         Args:
-            ranking: the active positions, ranked.
             progress: how far each row has come.
+            ranking: the active positions, ranked; None for a quota that reads no predictions.
         """
         ...
 
@@ -64,12 +62,10 @@ def _share_pending(
 
 @dataclass(frozen=True, kw_only=True)
 class Even:
-    """Spreads the positions of each block evenly over its steps, the remainder over the first.
-
-    LLaDA (2502.09992), `get_num_transfer_tokens`; the steps are divided among the blocks.
+    """Spreads a block evenly over its steps, the remainder over the first (LLaDA, 2502.09992).
 
     Attributes:
-        steps: steps of the whole run.
+        steps: of the whole run, divided among its blocks.
     """
 
     informed: ClassVar[bool] = False
@@ -84,19 +80,16 @@ class Even:
         """All its steps."""
         return self.steps
 
-    def count(self, ranking: Ranking, progress: Progress) -> Int[Tensor, "B"]:
-        """⌊n/N⌋, one more in the first n mod N steps; after the last step, what is left."""
-        steps = _steps_of_block(self.steps, progress.blocks)
-        share, rest = progress.total // steps, progress.total % steps
-        after = progress.frame.clock + 1
-        written = torch.where(
-            after < steps, after * share + torch.minimum(after, rest), progress.total
-        )
-        return (written - (progress.total - progress.left)).clamp(min=0)
+    def count(self, progress: Progress, ranking: Ranking | None) -> Int[Tensor, "B"]:
+        """⌊n/N⌋, one more in the first n mod N steps; in the last step, what is left."""
+        steps = steps_of_block(self.steps, progress.blocks)
+        clock = progress.frame.clock
+        count = progress.total // steps + (clock < progress.total % steps)
+        return torch.where(clock + 1 < steps, count.minimum(progress.left), progress.left)
 
     def time_after(self, progress: Progress, left: Int[Tensor, "B"]) -> Float64[Tensor, "B"]:
         """1 − i/N after step i."""
-        steps = _steps_of_block(self.steps, progress.blocks)
+        steps = steps_of_block(self.steps, progress.blocks)
         return (1 - (progress.frame.clock + 1).double() / steps).clamp(min=0)
 
 
@@ -109,7 +102,7 @@ class Scheduled:
     MDLM (2406.07524) for σ = 0; ReMDM (2503.00307, §3.1) for revision that takes tokens back.
 
     Attributes:
-        steps: steps of the whole run, divided among its blocks.
+        steps: of the whole run, divided among its blocks.
         schedule: α(t).
         binomial: draw the number (MDLM); otherwise take its mean, rounded down (Dream).
         end: the last time of the grid; the last step writes all that is left.
@@ -125,24 +118,23 @@ class Scheduled:
     def __post_init__(self) -> None:
         _check_count("steps", self.steps)
         if not 0 <= self.end < 1:
-            raise UsageError(f"the last time of the grid must lie in [0, 1), got end={self.end}")
+            raise UsageError(f"the last time must lie in [0, 1), got end={self.end}")
 
     @property
     def planned(self) -> int:
         """All its steps."""
         return self.steps
 
-    def count(self, ranking: Ranking, progress: Progress) -> Int[Tensor, "B"]:
+    def count(self, progress: Progress, ranking: Ranking | None) -> Int[Tensor, "B"]:
         """How many of the active positions are written."""
         alpha_t, alpha_s = (alpha[:, None] for alpha in self.alphas(progress))
         chance = (alpha_s - (1 - progress.sigma) * alpha_t) / (1 - alpha_t).clamp(min=1e-12)
-        last = progress.frame.clock + 1 >= _steps_of_block(self.steps, progress.blocks)
+        last = progress.frame.clock + 1 >= steps_of_block(self.steps, progress.blocks)
         if self.binomial:
-            numbers = _numbers(progress.frame, Purpose.COUNT)
-            count = ((numbers < chance) & progress.active).sum(1)
+            hits = numbers(progress.frame, Purpose.COUNT) < chance
+            count = (hits & progress.active).sum(1)
         else:
-            # A mean that is an integer must survive its rounding.
-            count = ((chance * progress.active).sum(1) + 1e-9).long()
+            count = ((chance * progress.active).sum(1) + 1e-9).long()  # 2 may come as 1.999…
         return torch.where(last, progress.left, count)
 
     def time_after(self, progress: Progress, left: Int[Tensor, "B"]) -> Float64[Tensor, "B"]:
@@ -156,15 +148,15 @@ class Scheduled:
         return self.schedule.alpha(t), self.schedule.alpha(s)
 
     def _time(self, clock: Int[Tensor, "B"], blocks: Int[Tensor, "B"]) -> Float64[Tensor, "B"]:
-        share = clock.double() / _steps_of_block(self.steps, blocks)
+        share = clock.double() / steps_of_block(self.steps, blocks)
         return (1 - (1 - self.end) * share).clamp(min=self.end)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FirstHitting:
-    """One position a step, at the time when the next one of n would be hit: t ← t·u^(1/n).
+    """One position a step, at the time when the next of n would be hit: t ← t·u^(1/n), t = 1 − α.
 
-    Zheng et al. (2409.02908, §4), for 1 − α in place of t: exact, and at most one pass a token.
+    Zheng et al. (2409.02908, §4). Exact, and at most one pass a token.
 
     Attributes:
         schedule: α(t).
@@ -175,16 +167,15 @@ class FirstHitting:
 
     schedule: Schedule = field(default_factory=Linear)
 
-    def count(self, ranking: Ranking, progress: Progress) -> Int[Tensor, "B"]:
+    def count(self, progress: Progress, ranking: Ranking | None) -> Int[Tensor, "B"]:
         """One while any is left."""
         return progress.left.clamp(max=1)
 
     def time_after(self, progress: Progress, left: Int[Tensor, "B"]) -> Float64[Tensor, "B"]:
         """The hitting time."""
-        numbers = _numbers(progress.frame, Purpose.TIME)[:, 0]
+        u = row_numbers(progress.frame, Purpose.TIME)
         noise = 1 - self.schedule.alpha(progress.frame.time)
-        noise = noise * numbers ** (1 / progress.left.clamp(min=1))
-        return self.schedule.inverse(1 - noise)
+        return self.schedule.inverse(1 - noise * u ** (1 / progress.left.clamp(min=1)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +194,7 @@ class Fixed:
     def __post_init__(self) -> None:
         _check_count("size", self.size)
 
-    def count(self, ranking: Ranking, progress: Progress) -> Int[Tensor, "B"]:
+    def count(self, progress: Progress, ranking: Ranking | None) -> Int[Tensor, "B"]:
         """`size`, or what is left."""
         return progress.left.clamp(max=self.size)
 
@@ -227,10 +218,9 @@ class Threshold:
         if not 0 < self.probability <= 1:
             raise UsageError(f"the threshold must lie in (0, 1], got {self.probability}")
 
-    def count(self, ranking: Ranking, progress: Progress) -> Int[Tensor, "B"]:
+    def count(self, progress: Progress, ranking: Ranking | None) -> Int[Tensor, "B"]:
         """From the front of the ranking."""
-        sure = ranking.in_order(ranking.rows.max_prob, rest=-torch.inf) >= self.probability
-        return _front(sure, progress)
+        return _front(_confidence(ranking) >= self.probability, progress)
 
     time_after = _share_pending
 
@@ -252,9 +242,9 @@ class Factor:
         if not self.factor > 0:
             raise UsageError(f"the factor must be positive, got {self.factor}")
 
-    def count(self, ranking: Ranking, progress: Progress) -> Int[Tensor, "B"]:
+    def count(self, progress: Progress, ranking: Ranking | None) -> Int[Tensor, "B"]:
         """From the front of the ranking."""
-        confidence = ranking.in_order(ranking.rows.max_prob, rest=-torch.inf)
+        confidence = _confidence(ranking)
         n = torch.arange(1, confidence.shape[1] + 1, device=confidence.device)
         return _front((n + 1) * (1 - confidence) < self.factor, progress)
 
@@ -263,10 +253,9 @@ class Factor:
 
 @dataclass(frozen=True, kw_only=True)
 class EntropyBound:
-    """The largest k with Σ_{i≤k} H_i − max_{i≤k} H_i ≤ γ (EB-sampler, 2505.24857).
+    """The largest k with Σ_{i≤k} H_i − max_{i≤k} H_i ≤ γ (EB-sampler, 2505.24857), row by row.
 
-    The left side bounds what drawing the k tokens as if independent can cost, in nats. Each row
-    of a batch has its own sum.
+    The left side bounds what drawing the k tokens as if independent can cost, in nats.
 
     Attributes:
         gamma: the bound, nats.
@@ -281,12 +270,19 @@ class EntropyBound:
         if not self.gamma >= 0:
             raise UsageError(f"the entropy bound must be ≥ 0, got {self.gamma}")
 
-    def count(self, ranking: Ranking, progress: Progress) -> Int[Tensor, "B"]:
+    def count(self, progress: Progress, ranking: Ranking | None) -> Int[Tensor, "B"]:
         """From the front of the ranking."""
+        assert ranking is not None
         entropy = ranking.in_order(ranking.rows.entropy, rest=torch.inf)
         return _front(entropy.cumsum(1) - entropy.cummax(1).values <= self.gamma, progress)
 
     time_after = _share_pending
+
+
+def _confidence(ranking: Ranking | None) -> Float[Tensor, "B L"]:
+    """Probability of the likeliest token, best ranked position first."""
+    assert ranking is not None
+    return ranking.in_order(ranking.rows.max_prob, rest=-torch.inf)
 
 
 def _front(passes: Bool[Tensor, "B L"], progress: Progress) -> Int[Tensor, "B"]:
@@ -294,12 +290,9 @@ def _front(passes: Bool[Tensor, "B L"], progress: Progress) -> Int[Tensor, "B"]:
     return passes.long().cumprod(1).sum(1).clamp(min=1).minimum(progress.active.sum(1))
 
 
-def _steps_of_block(steps: int, blocks: Int[Tensor, "B"]) -> Int[Tensor, "B"]:
+def steps_of_block(steps: int, blocks: Int[Tensor, "B"]) -> Int[Tensor, "B"]:
+    """The share of a run's steps that each block of a row gets, at least one."""
     return (steps // blocks).clamp(min=1)
-
-
-def _numbers(frame: Frame, purpose: Purpose) -> Float64[Tensor, "B L"]:
-    return uniform(frame.seeds[:, None], frame.places, step=frame.step, purpose=purpose)
 
 
 def _check_count(name: str, value: int) -> None:

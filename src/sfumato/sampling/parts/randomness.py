@@ -7,6 +7,8 @@ gives the same text for a row alone or in any batch, and a frame can be resumed 
     seed ─▶ mix ─▶ ⊕ (step, purpose) ─▶ mix ─▶ ⊕ position ─▶ mix ─▶ upper 53 bits / 2⁵³
 
 `mix` is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014), a bijection of 64-bit words.
+
+Legend of shapes: `B` batch, `L` positions, `*S` any.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 
 from sfumato.errors import UsageError
+from sfumato.sampling.frames import Frame
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST = 0xBF58476D1CE4E5B9
@@ -36,15 +39,16 @@ class Purpose(IntEnum):
     ROUTE = 5
     NOISE = 6
     PLACE = 7
+    PRIOR = 8
 
 
 def uniform(
-    seeds: Int[Tensor, "..."], positions: Int[Tensor, "..."], *, step: int, purpose: Purpose
+    seeds: Int[Tensor, "*#S"], positions: Int[Tensor, "*#S"], *, step: int, purpose: Purpose
 ) -> Float64[Tensor, "..."]:
     """Numbers in [0, 1) on the grid of 2⁻⁵³, one for each (seed, position) pair.
 
     Args:
-        seeds: seed of each number; broadcast against `positions`.
+        seeds: seed of each number; seeds and positions are broadcast.
         positions: position of each number in its row.
         step: the step of the run.
         purpose: what the numbers are for.
@@ -60,6 +64,17 @@ def uniform(
     word = _mix(word ^ _signed(step << 8 | purpose))
     word = _mix(word ^ positions)
     return (_shift_right(word, 11)).double() * 2.0**-53
+
+
+def numbers(frame: Frame, purpose: Purpose) -> Float64[Tensor, "B L"]:
+    """The numbers of a frame's step for one purpose, one for each position."""
+    return uniform(frame.seeds[:, None], frame.places, step=frame.step, purpose=purpose)
+
+
+def row_numbers(frame: Frame, purpose: Purpose) -> Float64[Tensor, "B"]:
+    """The numbers of a frame's step for one purpose, one for each row."""
+    zeros = torch.zeros_like(frame.seeds)
+    return uniform(frame.seeds, zeros, step=frame.step, purpose=purpose)
 
 
 def gumbel(uniforms: Float64[Tensor, "*S"]) -> Float64[Tensor, "*S"]:

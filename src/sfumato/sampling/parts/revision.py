@@ -9,7 +9,7 @@ Legend of shapes: `B` batch, `L` positions, `M` positions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -19,6 +19,7 @@ from sfumato.errors import UsageError
 from sfumato.sampling.parts.logits import Rows
 
 
+@runtime_checkable
 class Remasking(Protocol):
     """σ_t, the probability that a written token is taken back in a step."""
 

@@ -1,0 +1,72 @@
+"""Low-rank adapters (LoRA, Hu et al., arXiv 2106.09685) by peft: train 1 % of the weights.
+
+y = W·x + (alpha/rank)·B·A·x      W is frozen; A and B are trained; B starts at zero
+"""
+
+from __future__ import annotations
+
+import copy
+
+from torch import nn
+
+from sfumato.errors import MissingExtraError, UsageError
+from sfumato.models.encoders import EncoderDenoiser
+
+
+def with_lora(
+    denoiser: EncoderDenoiser, *, rank: int, alpha: int | None = None, dropout: float = 0.0
+) -> EncoderDenoiser:
+    """A copy whose linear layers, the vocabulary projection excepted, carry adapters.
+
+    Everything else is frozen, the embeddings included; `merged` folds the adapters back in.
+
+    Args:
+        denoiser: what to adapt; itself stays as it is.
+        rank: rank of each update.
+        alpha: strength of the updates; None means 2 · rank.
+        dropout: chance to drop an adapter's input while training.
+
+    Raises:
+        UsageError: rank below one, or a dropout outside [0, 1).
+        MissingExtraError: peft is not installed.
+    """
+    if rank < 1 or not 0 <= dropout < 1:
+        raise UsageError(f"rank must be at least 1 and dropout in [0, 1): {rank}, {dropout}")
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise MissingExtraError("peft", "lora") from error
+    adapted = copy.deepcopy(denoiser)
+    network = adapted.network
+    projection: nn.Module = network.get_output_embeddings()  # type: ignore[no-untyped-call]
+    names = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and module is not projection
+    ]
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank if alpha is None else alpha,
+        lora_dropout=dropout,
+        target_modules=names,
+    )
+    inject_adapter_in_model(config, network)
+    return adapted
+
+
+def merged(denoiser: EncoderDenoiser) -> EncoderDenoiser:
+    """A copy with the adapters folded into the weights; the denoiser itself if it has none."""
+    if not any(_is_adapter(module) for module in denoiser.modules()):
+        return denoiser
+    plain = copy.deepcopy(denoiser)
+    adapters = [(name, m) for name, m in plain.named_modules() if _is_adapter(m)]
+    for name, adapter in adapters:
+        adapter.merge()
+        parent, _, child = name.rpartition(".")
+        setattr(plain.get_submodule(parent), child, adapter.get_base_layer())
+    return plain.requires_grad_(requires_grad=True)
+
+
+def _is_adapter(module: nn.Module) -> bool:
+    """Asked by shape, so that peft is not imported to save a model that has none."""
+    return hasattr(module, "get_base_layer") and hasattr(module, "lora_A")

@@ -1,0 +1,59 @@
+"""Parts that fit together, one bundle a noise family; nobody meets an illegal combination.
+
+masked      tokens are hidden; exact counts; no time embedding
+uniform     tokens are replaced; stratified times; a time embedding helps
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sfumato.noise.masked import MaskedProcess
+from sfumato.noise.schedules import Linear
+from sfumato.noise.times import ExactCount, Stratified
+from sfumato.noise.uniform import UniformProcess
+from sfumato.protocols import Process, Schedule, TimeSampler
+from sfumato.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A noise family's parts.
+
+    Attributes:
+        process: forward noise.
+        times: how training draws noise levels.
+        timed: whether the denoiser should be told the time.
+    """
+
+    process: Process
+    times: TimeSampler
+    timed: bool
+
+
+def masked(vocabulary: Vocabulary, *, schedule: Schedule | None = None) -> Family:
+    """Absorbing noise: the family to start with (MDLM, arXiv 2406.07524).
+
+    Example:
+        >>> from sfumato.text.vocabulary import learn_vocabulary
+        >>> masked(learn_vocabulary(["a cat"], size=300)).timed
+        False
+    """
+    process = MaskedProcess(mask=vocabulary.mask, schedule=schedule or Linear())
+    return Family(process=process, times=ExactCount(), timed=False)
+
+
+def uniform(vocabulary: Vocabulary, *, schedule: Schedule | None = None) -> Family:
+    """Noise that replaces tokens by any writable one (UDLM, arXiv 2412.10193).
+
+    Example:
+        >>> from sfumato.text.vocabulary import learn_vocabulary
+        >>> uniform(learn_vocabulary(["a cat"], size=300)).timed
+        True
+    """
+    process = UniformProcess(
+        size=vocabulary.size,
+        schedule=schedule or Linear(),
+        excluded=tuple(sorted(vocabulary.unwritable)),
+    )
+    return Family(process=process, times=Stratified(), timed=True)

@@ -1,0 +1,98 @@
+"""The iterator of frames: everything that watches a run consumes it.
+
+    start ─▶ frame ─▶ step ─▶ frame ─▶ step ─▶ … ─▶ done
+               └─ progress bar, stream, trace, page
+
+A frame holds all that determines the rest, so a run resumes from any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+from sfumato.protocols import Denoiser
+from sfumato.sampling.frames import Frame, Specials
+from sfumato.text.canvas import Canvas
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """How a canvas is written: a first frame, a move, and a bound on their number."""
+
+    def start(self, canvas: Canvas, seeds: int | Sequence[int], specials: Specials) -> Frame:
+        """The frame before the first step."""
+        ...
+
+    def move(self, frame: Frame, denoiser: Denoiser, specials: Specials) -> Frame:
+        """One step."""
+        ...
+
+    def limit(self, frame: Frame) -> int:
+        """A bound on the steps from `frame` to the end."""
+        ...
+
+
+def sample(
+    denoiser: Denoiser,
+    canvas: Canvas,
+    policy: Policy,
+    specials: Specials,
+    *,
+    seeds: int | Sequence[int] = 0,
+) -> Iterator[Frame]:
+    """Writes a canvas, frame by frame, the untouched one first.
+
+    Args:
+        denoiser: the network.
+        canvas: what to write; nothing but its editable positions changes.
+        policy: how.
+        specials: ids with a meaning of their own.
+        seeds: one for each row, or one that row i adds i to. The same seed gives the same
+            tokens, for a row alone and in any batch.
+
+    Example:
+        >>> import torch
+        >>> from sfumato.sampling.decoding import DecodingPolicy
+        >>> from sfumato.text.canvas import Hole, Locked, lay_out
+        >>> def coin(x_t, where, *, attend=None, t=None):
+        ...     return torch.zeros(int(where.sum()), 6)
+        >>> canvas = lay_out([Locked(ids=(4,)), Hole(slots=3)], mask=0)
+        >>> specials = Specials(mask=0, pad=1, eos=2, unwritable=frozenset({3}))
+        >>> *_, last = sample(coin, canvas, DecodingPolicy(), specials, seeds=1)
+        >>> last.ids.shape, last.passes.tolist()
+        (torch.Size([1, 4]), [3])
+    """
+    frame = policy.start(canvas, seeds, specials)
+    yield frame
+    yield from resume(denoiser, frame, policy, specials)
+
+
+def resume(denoiser: Denoiser, frame: Frame, policy: Policy, specials: Specials) -> Iterator[Frame]:
+    """The frames after `frame`: the same as those of the run that it was taken from."""
+    limit = frame.step + policy.limit(frame)
+    while not bool(frame.done.all()):
+        assert frame.step < limit, f"a policy must finish within {limit} steps"
+        frame = step(denoiser, frame, policy, specials)
+        yield frame
+    assert not bool(frame.pending.any()), "a finished run leaves no position unwritten"
+
+
+def step(denoiser: Denoiser, frame: Frame, policy: Policy, specials: Specials) -> Frame:
+    """The frame after `frame`."""
+    return policy.move(frame, denoiser, specials)
+
+
+def finish(
+    denoiser: Denoiser,
+    canvas: Canvas,
+    policy: Policy,
+    specials: Specials,
+    *,
+    seeds: int | Sequence[int] = 0,
+) -> Frame:
+    """The last frame of a run; arguments as for `sample`."""
+    frame = policy.start(canvas, seeds, specials)
+    for later in resume(denoiser, frame, policy, specials):
+        frame = later
+    return frame

@@ -1,0 +1,301 @@
+"""The parts of `sfumato train`, in the order in which it walks through them."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from sfumato.models.checkpoints import Checkpoint, denoiser_of, load, save
+from sfumato.models.lora import with_lora
+from torch import nn
+from transformers import TrainingArguments
+
+from sfumato.errors import DataError, SfumatoError, UsageError
+from sfumato.evaluation.perplexity import elbo
+from sfumato.models.conditioning import TimeEmbedding
+from sfumato.models.encoders import EncoderDenoiser
+from sfumato.models.scratch import new_encoder, warm_start
+from sfumato.noise.times import Stratified, Uniform
+from sfumato.presets import Family, masked, uniform
+from sfumato.text.batching import Batch, Example, compose, encode
+from sfumato.text.corpora import Source, format_of, mix
+from sfumato.text.records import Record, Splits, TrainSplit, ValidationSplit, split
+from sfumato.text.vocabulary import Vocabulary, learn_vocabulary
+from sfumato.training.objectives import Objective, elbo_weighting, plain_weighting
+from sfumato.training.trainer import Composer, DiffusionTrainer, StopOnSignal, last_checkpoint
+from sfumato_apps.notes import Notes, ProgressLines, Samples
+
+SETTINGS_FILE = "train.yaml"
+_FAMILIES = {"masked": masked, "uniform": uniform}
+_TIMES = {"stratified": Stratified(), "uniform": Uniform()}
+_WEIGHTINGS = {"elbo": elbo_weighting, "plain": plain_weighting}
+_WARM_UP, _MEASURED, _OVERHEAD = 3, 12, 1.2
+
+
+class Interrupted(SfumatoError):
+    """A run was stopped by a signal after it had saved."""
+
+    exit_code = 130
+
+
+def checkpoint_to_resume(out: Path, *, resume: bool) -> Path | None:
+    """The checkpoint to go on from, None for a new run.
+
+    Raises:
+        UsageError: there is nothing to resume, or a new run would overwrite an old one.
+    """
+    found = last_checkpoint(out)
+    if resume and found is None:
+        raise UsageError(f"nothing to resume: {out} holds no complete checkpoint")
+    if not resume and (found is not None or (out / SETTINGS_FILE).exists()):
+        raise UsageError(
+            f"{out} already holds a run: add --resume to go on with it, or choose another folder"
+        )
+    return found
+
+
+def read_splits(
+    sources: Sequence[Source],
+    valid: Sequence[Source],
+    *,
+    fraction: float,
+    skip_bad: bool,
+    seed: int,
+    notes: Notes,
+) -> Splits:
+    """Reads the training and the validation records, saying which fields were found."""
+    on_bad = notes.skip if skip_bad else None
+    for source in [*sources, *valid]:
+        notes.say(f"{source.path}: {format_of(source).name}")
+    records = list(mix(sources, seed, on_bad=on_bad))
+    if not valid:
+        return split(records, fraction, seed)
+    held = ValidationSplit(records=tuple(mix(valid, seed, on_bad=on_bad)))
+    return replace(split(records, 0.0, seed), validation=held)
+
+
+def existing_model(name: str, *, noise: str, lora: int) -> Checkpoint:
+    """Loads an encoder to convert, or the model of a run that is resumed."""
+    start = load(name)
+    if noise == "uniform":
+        family = uniform(start.vocabulary)
+        start = replace(start, process=family.process, denoiser=_fitted(start.denoiser, family))
+    if lora:
+        start = replace(start, denoiser=with_lora(start.denoiser, rank=lora))
+    return start
+
+
+def new_model(
+    splits: Splits,
+    *,
+    noise: str,
+    size: int,
+    sizes: Mapping[str, int],
+    architecture: str,
+    seed: int,
+) -> Checkpoint:
+    """A vocabulary learnt from the training texts and a warm-started model over it."""
+    texts = texts_of(splits.train.records)
+    vocabulary = learn_vocabulary(texts, size=size)
+    family = _FAMILIES[noise](vocabulary)
+    denoiser = new_encoder(vocabulary, architecture=architecture, seed=seed, **sizes)
+    warm_start(denoiser, [vocabulary.encode(text) for text in texts], seed=seed)
+    return Checkpoint(
+        denoiser=_fitted(denoiser, family),
+        vocabulary=vocabulary,
+        process=family.process,
+        metadata={},
+    )
+
+
+def _fitted(denoiser: EncoderDenoiser, family: Family) -> EncoderDenoiser:
+    """The same network as a denoiser of the family's noise."""
+    time = denoiser.time
+    if family.timed and time is None:
+        time = TimeEmbedding(width=int(denoiser.network.config.hidden_size))
+    return denoiser_of(denoiser.network, family.process, mask=denoiser.mask, time=time)
+
+
+def texts_of(records: Iterable[Record]) -> list[str]:
+    """Every text of the records, for learning a vocabulary."""
+    found: list[str] = []
+    for record in records:
+        values = vars(record)
+        found += [values[name] for name in ("text", "prompt", "completion") if name in values]
+        found += [message.content for message in values.get("messages", ())]
+    return found
+
+
+def encode_all(
+    part: TrainSplit | ValidationSplit, vocabulary: Vocabulary, max_length: int, notes: Notes
+) -> list[Example]:
+    """Encodes a split; a record with nothing to learn is skipped and counted."""
+    examples = []
+    for record in part.records:
+        try:
+            examples.append(encode(record, vocabulary, max_length=max_length))
+        except DataError as error:
+            notes.skip(error)
+    return examples
+
+
+def objective_of(start: Checkpoint, *, noise: str, times: str, weighting: str) -> Objective:
+    """The objective by the names of its parts.
+
+    Raises:
+        UsageError: exact counts with a noise that has no use for them.
+    """
+    family = _FAMILIES[noise](start.vocabulary)
+    if times == "exact" and noise == "uniform":
+        raise UsageError("exact counts are for masked noise; use --times stratified")
+    return Objective(
+        process=start.process,
+        times=_TIMES.get(times, family.times),
+        weighting=_WEIGHTINGS[weighting],
+    )
+
+
+def layout_of(vocabulary: Vocabulary, *, slack: int, holes: float) -> Composer:
+    """Lays encoded texts out as canvases, with tails and holes."""
+
+    def lay(examples: Sequence[Example], generator: torch.Generator) -> Batch:
+        return compose(examples, vocabulary, generator, slack=slack, holes=holes)
+
+    return lay
+
+
+def steps_for(
+    minutes: float,
+    denoiser: nn.Module,
+    objective: Objective,
+    lay: Composer,
+    examples: Sequence[Example],
+    *,
+    rows: int,
+) -> int:
+    """Measures a few steps on a copy of the model and says how many fit into the minutes."""
+    model = copy.deepcopy(denoiser)
+    generator = torch.Generator().manual_seed(0)
+    seconds = []
+    for step in range(_WARM_UP + _MEASURED):
+        start = time.monotonic()
+        first = step * rows % max(1, len(examples) - rows)
+        batch = lay(examples[first : first + rows], generator)
+        prepared = objective.prepare(batch, generator)
+        (objective(model, prepared) / prepared.items).backward()
+        model.zero_grad()
+        seconds.append(time.monotonic() - start)
+    typical = sorted(seconds[_WARM_UP:])[_MEASURED // 2]
+    return max(1, int(minutes * 60 / (typical * _OVERHEAD)))
+
+
+def arguments(
+    out: Path,
+    *,
+    steps: int,
+    batch: int,
+    accumulation: int,
+    learning_rate: float,
+    evaluate_every: int,
+    bf16: bool,
+    seed: int,
+    validate: bool,
+) -> TrainingArguments:
+    """The Trainer's arguments for a run of ours."""
+    return TrainingArguments(
+        output_dir=str(out),
+        max_steps=steps,
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=min(100, max(1, steps // 20)),
+        adam_beta2=0.98,
+        max_grad_norm=1.0,
+        logging_steps=max(1, min(50, steps // 10)),
+        eval_strategy="steps" if validate else "no",
+        eval_steps=evaluate_every,
+        save_strategy="steps",
+        save_steps=evaluate_every,
+        save_total_limit=2,
+        bf16=bf16,
+        seed=seed,
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def validation_of(
+    start: Checkpoint, examples: Sequence[Example], seed: int
+) -> Callable[[nn.Module], dict[str, float]] | None:
+    """Measures the likelihood bound of a model on the validation texts; None without texts."""
+    if not examples:
+        return None
+
+    def measure(model: nn.Module) -> dict[str, float]:
+        device = next(model.parameters()).device
+        times = None if start.denoiser.time is None else Stratified()
+        current = replace(start, denoiser=model)
+        bounds = elbo(current, examples, draws=2, seed=seed, times=times, device=device)
+        return {metric.name: metric.value for metric in bounds}
+
+    return measure
+
+
+def begin(start: Checkpoint, options: Mapping[str, Any], out: Path) -> None:
+    """Writes the untrained model and the settings, so that the run can be resumed from `out`."""
+    save(start, out)
+    plain = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in options.items()
+        if value is not None and name != "resume"
+    }
+    text = yaml.safe_dump({"recipe": "train", **plain}, sort_keys=False, allow_unicode=True)
+    path = out / SETTINGS_FILE
+    path.write_text(f"# sfumato train --preset {path}\n{text}", encoding="utf-8")
+
+
+def run(
+    trainer: DiffusionTrainer,
+    start: Checkpoint,
+    out: Path,
+    *,
+    resumed: Path | None,
+    data: Mapping[str, Any],
+    notes: Notes,
+) -> None:
+    """Trains and saves the model; also when it is interrupted or the loss blows up.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; everything was saved.
+    """
+    trainer.add_callback(ProgressLines(notes))
+    if trainer.validation is not None:
+        trainer.add_callback(Samples(start, trainer.journal, notes))
+    with StopOnSignal() as stop:
+        trainer.add_callback(stop)
+        try:
+            if resumed is None:
+                trainer.train()
+            else:
+                trainer.resume(resumed)
+        finally:
+            trained = replace(
+                start,
+                denoiser=trainer.best_weights,
+                metadata={**start.metadata, **data, "steps": trainer.state.global_step},
+            )
+            save(trained, out)
+    if stop.stopped is not None:
+        raise Interrupted(
+            f"stopped at step {trainer.state.global_step} and saved; "
+            f"go on with: sfumato train --preset {out / SETTINGS_FILE} --resume"
+        )
+    notes.say(f"saved {out}")

@@ -1,0 +1,206 @@
+"""The command line, end to end on a tiny model: train, write, fill, evaluate, chat, info; faults."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sfumato_apps.cli import main
+
+TEXTS = [
+    f"{who} {does} {what}."
+    for who in ("Ann", "Bob", "Eve", "Tom")
+    for does in ("sees", "likes")
+    for what in ("tea", "a cat", "the old house", "rain")
+]
+SMALL = [
+    "--width",
+    "16",
+    "--layers",
+    "1",
+    "--heads",
+    "2",
+    "--vocabulary",
+    "300",
+    "--slack",
+    "4",
+    "--max-length",
+    "32",
+    "--batch",
+    "8",
+    "--evaluate-every",
+    "4",
+]
+
+
+def call(*arguments: str) -> int:
+    """Runs the command line and returns its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """32 sentences as JSON lines."""
+    path = tmp_path_factory.mktemp("data") / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model trained for eight steps."""
+    path = tmp_path_factory.mktemp("runs") / "модель one"
+    assert call("train", "--data", corpus, "--out", path, "--steps", "8", *SMALL) == 0
+    return path
+
+
+def test_train_leaves_an_ordinary_folder(folder: Path) -> None:
+    """Weights, tokenizer, card, settings and a journal with losses, bounds and samples."""
+    for name in ("model.safetensors", "tokenizer.json", "sfumato.json", "README.md", "train.yaml"):
+        assert (folder / name).is_file(), name
+    kinds = {json.loads(line)["kind"] for line in (folder / "journal.jsonl").open()}
+    assert kinds == {"train", "valid", "sample"}
+
+
+def test_write_puts_data_on_stdout_and_the_rest_on_stderr(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """JSON lines with text, seed and passes; the same seed gives the same text."""
+    arguments = ["write", "--model", folder, "--n", "2", "--length", "8", "--seed", "5", "--json"]
+    assert call(*arguments) == 0
+    first = capfd.readouterr().out
+    lines = [json.loads(line) for line in first.splitlines()]
+    assert [line["seed"] for line in lines] == [5, 6]
+    assert all(isinstance(line["text"], str) and 1 <= line["passes"] <= 10 for line in lines)
+    assert call(*arguments) == 0
+    assert capfd.readouterr().out == first
+
+
+def test_prompt_comes_back(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The text begins with the prompt as it was typed."""
+    assert call("write", "--model", folder, "--prompt", "Ann  sees", "--length", "6") == 0
+    assert capfd.readouterr().out.startswith("Ann  sees")
+
+
+def test_fill_keeps_the_rest(
+    folder: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Everything outside the holes is as typed; trace and page are written."""
+    text = "Ann {3}  a «{}» {{cat}}."
+    trace, page = tmp_path / "t.jsonl", tmp_path / "p.html"
+    assert call("fill", text, "--model", folder, "--trace", trace, "--page", page) == 0
+    out = capfd.readouterr().out
+    assert out.startswith("Ann ")
+    assert out.rstrip("\n").endswith("» {cat}.")
+    assert "  a «" in out
+    assert json.loads(trace.read_text().splitlines()[0])["format"].startswith("sfumato-trace")
+    assert "<html" in page.read_text()
+
+
+def test_evaluate_prints_records_and_writes_a_report(
+    folder: Path, corpus: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Every number has n and seed; the report exists in three forms."""
+    arguments = ["--n", "6", "--draws", "2", "--length", "8", "--out", tmp_path / "report"]
+    assert call("evaluate", "--model", folder, "--data", corpus, *arguments) == 0
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert {"elbo_nats_per_token", "div", "loop_rate"} <= {line["name"] for line in lines}
+    assert all(line["n"] >= 1 and "seed" in line for line in lines)
+    assert {path.suffix for path in (tmp_path / "report").iterdir()} == {".md", ".json", ".html"}
+
+
+def test_info_is_json(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What the model is and where it comes from."""
+    assert call("info", "--model", folder) == 0
+    record = json.loads(capfd.readouterr().out)
+    assert record["process"] == "MaskedProcess"
+    assert record["parameters"] > 1000
+
+
+def test_resume_goes_on_and_an_old_run_is_safe(
+    folder: Path, corpus: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A second run into the folder is refused; a resumed one ends as the uninterrupted one."""
+    assert call("train", "--data", corpus, "--out", folder, "--steps", "8", *SMALL) == 2
+    assert "--resume" in capfd.readouterr().err
+    assert call("train", "--preset", folder / "train.yaml", "--resume") == 0
+
+
+def test_uniform_noise_trains_and_writes(
+    corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The other family through the same commands."""
+    out = tmp_path / "uniform"
+    options = ["--noise", "uniform", "--times", "stratified", "--steps", "4", *SMALL]
+    assert call("train", "--data", corpus, "--out", out, *options) == 0
+    assert call("write", "--model", out, "--length", "8", "--steps", "8", "--json") == 0
+    assert json.loads(capfd.readouterr().out)["passes"] == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "--data", "absent.jsonl", "--out", "x"], 3, "absent.jsonl"),
+        (["write", "--model", "absent-folder"], 4, "absent-folder"),
+        (["write", "--lenght", "3"], 2, "--lenght"),
+        (["write", "--temperature", "-1"], 2, "temperature"),
+        (["fill", "no hole here"], 2, "hole"),
+        (["fill", "a {"], 2, "brace"),
+        (["nonsense"], 2, "nonsense"),
+        (["train", "--data", "x.jsonl"], 2, "--out"),
+    ],
+)
+def test_bad_input_is_one_line_and_a_code(
+    arguments: list[str],
+    code: int,
+    message: str,
+    folder: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """What was wrong, no traceback, nothing on stdout."""
+    monkeypatch.chdir(tmp_path)
+    if arguments[0] in ("write", "fill") and "--model" not in arguments:
+        arguments = [*arguments, "--model", str(folder)]
+    assert call(*arguments) == code
+    shown = capfd.readouterr()
+    assert message in shown.err
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
+
+
+def test_prompt_longer_than_the_context(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Both numbers are named."""
+    assert call("write", "--model", folder, "--prompt", "a cat " * 60) == 2
+    assert "36" in capfd.readouterr().err
+
+
+def test_malformed_record_is_named_or_skipped(
+    corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """File, line and what to do; with --on-bad-line skip the run goes on and says so."""
+    path = tmp_path / "bad.jsonl"
+    path.write_text(corpus.read_text() + '{"txet": "a"}\n')
+    options = ["--steps", "2", *SMALL]
+    assert call("train", "--data", path, "--out", tmp_path / "a", *options) == 3
+    assert "bad.jsonl:33" in capfd.readouterr().err
+    skip = ["--on-bad-line", "skip"]
+    assert call("train", "--data", path, "--out", tmp_path / "b", *skip, *options) == 0
+    assert "skipped" in capfd.readouterr().err
+
+
+def test_broken_checkpoint(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Cut weights are refused in a line."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for path in folder.iterdir():
+        if path.is_file():
+            data = path.read_bytes()
+            (broken / path.name).write_bytes(data[:-100] if path.suffix == ".safetensors" else data)
+    assert call("write", "--model", broken) == 4
+    assert "Traceback" not in capfd.readouterr().err

@@ -1,0 +1,407 @@
+"""Corpora: formats, what is said about faults, streaming, mixtures and splits."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sfumato.errors import DataError, UsageError
+from sfumato.text.corpora import Source, detect_format, format_of, mix, parse_source, read
+from sfumato.text.dialogue import Message
+from sfumato.text.records import DialogueRecord, PairRecord, TextRecord, split
+
+
+def put(folder: Path, name: str, content: str | bytes) -> str:
+    raw = content.encode() if isinstance(content, str) else content
+    (folder / name).write_bytes(raw)
+    return str(folder / name)
+
+
+def texts(path: str) -> list[str]:
+    return [record.text for record in read(Source(path=path)) if isinstance(record, TextRecord)]
+
+
+def fault(path: str) -> str:
+    """What is said about a file, without its folder."""
+    with pytest.raises(DataError) as caught:
+        list(read(Source(path=path)))
+    return str(caught.value).replace(str(Path(path).parent) + "/", "")
+
+
+# Formats of files.
+
+
+def test_a_text_file_has_one_text_a_line(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.txt", "\ufeffA cat.\r\n\r\n  A dog. \n\nlast")
+    found = list(read(Source(path=path)))
+    assert [record.text for record in found] == ["A cat.", "  A dog. ", "last"]
+    assert [record.origin for record in found] == [f"{path}:{n}" for n in (1, 3, 5)]
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.jsonl", '\ufeff{"text": "кот"}\r\n\n{"text": "a\\nb", "id": 3}')
+    assert texts(path) == ["кот", "a\nb"]
+
+
+def test_json_files_hold_a_list_an_object_or_lines(tmp_path: Path) -> None:
+    listed = put(tmp_path, "a.json", '[\n {"text": "a"},\n {"text": "b"}\n]')
+    assert texts(listed) == ["a", "b"]
+    assert [r.origin for r in read(Source(path=listed))] == [f"{listed}[0]", f"{listed}[1]"]
+    assert texts(put(tmp_path, "b.json", '{\n "text": "a"\n}')) == ["a"]
+    assert texts(put(tmp_path, "c.json", '{"text": "a"}\n{"text": "b"}\n')) == ["a", "b"]
+
+
+def test_tables(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.csv", 'id,text\r\n1,"a, ""b""\n\nc"\r\n2,d\r\n')
+    assert texts(path) == ['a, "b"\n\nc', "d"]
+    assert [record.origin for record in read(Source(path=path))] == [f"{path}:4", f"{path}:5"]
+    assert texts(put(tmp_path, "a.tsv", "text\tid\na, b\t1\n")) == ["a, b"]
+
+
+def test_compressed_files(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.jsonl.gz", gzip.compress(b'{"text": "a"}\n'))
+    assert texts(path) == ["a"]
+    cut = gzip.compress(b'{"text": "a"}\n' * 999)[:-20]
+    assert "the compressed file is cut" in fault(put(tmp_path, "b.jsonl.gz", cut))
+    assert "cannot be read" in fault(put(tmp_path, "c.txt.gz", b"no gzip"))
+
+
+def test_parquet(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    path = str(tmp_path / "a.parquet")
+    turns = [[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]] * 3
+    pyarrow.parquet.write_table(pyarrow.table({"messages": turns}), path)
+    found = list(read(Source(path=path)))
+    assert found[2].origin == f"{path}:3"
+    assert isinstance(found[0], DialogueRecord)
+    assert found[0].messages[1] == Message(role="assistant", content="b")
+    assert fault(put(tmp_path, "b.parquet", "text")).startswith("b.parquet: not a Parquet file")
+    assert fault(str(tmp_path / "c.parquet")) == "c.parquet: no such file"
+
+
+def test_the_hub_is_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    asked = []
+
+    def load_dataset(name: str, *, split: str, streaming: bool) -> list[dict]:
+        asked.append((name, split, streaming))
+        return [{"text": "a"}, {"text": "b"}]
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert texts("hub:owner/name") == ["a", "b"]
+    assert texts("hub:owner/name:test[:2]") == ["a", "b"]
+    assert asked == [("owner/name", "train", True), ("owner/name", "test[:2]", True)]
+
+
+def test_a_data_set_that_is_not_there() -> None:
+    """The suite is offline, so the real library refuses."""
+    with pytest.raises(DataError, match="hub:owner/none: the data set cannot be loaded"):
+        list(read(Source(path="hub:owner/none")))
+
+
+# Faults: file:line:column, what was expected, what came, what to do.
+
+
+def test_faults_of_files(tmp_path: Path) -> None:
+    assert fault(str(tmp_path / "no.jsonl")) == "no.jsonl: no such file"
+    assert fault(str(tmp_path / "a.docx")).startswith("a.docx: unknown kind of file '.docx'")
+    assert "the file is empty" in fault(put(tmp_path, "a.jsonl", ""))
+    assert "the file is empty" in fault(put(tmp_path, "a.json", "\n \n"))
+    assert "the file is empty" in fault(put(tmp_path, "a.csv", "text\n"))
+    assert "the file is empty" in fault(put(tmp_path, "a.txt", "\n\n"))
+    (tmp_path / "folder.txt").mkdir()
+    assert fault(str(tmp_path / "folder.txt")) == "folder.txt: cannot be read: Is a directory"
+
+
+def test_a_cut_line_is_named_with_its_column(tmp_path: Path) -> None:
+    lines = ['{"text": "a"}'] * 4020 + ['{"text": "broken', '{"text": "b"}']
+    found = fault(put(tmp_path, "m.jsonl", "\n".join(lines)))
+    assert found == 'm.jsonl:4021:10: unterminated string — {"text": "broken⏎'
+
+
+def test_bad_bytes_are_named_with_their_place(tmp_path: Path) -> None:
+    good = b'{"text": "a"}\n' * 499
+    found = fault(put(tmp_path, "u.jsonl", good + b'{"text": \xff\xfe"}\n'))
+    assert found.startswith("u.jsonl:500: invalid UTF-8 byte 0xff at byte 10")
+    found = fault(put(tmp_path, "u.txt", "кот\n".encode() + "кот\n".encode("cp1251")))
+    assert found.startswith("u.txt:2: invalid UTF-8 byte 0xea at byte 1: save the file as UTF-8")
+    found = fault(put(tmp_path, "u.csv", b"text\na\n\xff\n"))
+    assert found.startswith("u.csv:3: invalid UTF-8 byte 0xff at byte 1")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": 3.5}', "m.jsonl:2: field 'text' is the number '3.5', expected a string"),
+        ('{"text": true}', "m.jsonl:2: field 'text' is the boolean 'True', expected a string"),
+        ('{"text": null}', "m.jsonl:2: field 'text' is null, expected a string"),
+        ('{"text": ["a"]}', "m.jsonl:2: field 'text' is a list, expected a string"),
+        ('{"text": " "}', "m.jsonl:2: field 'text' is empty: drop the line"),
+        (
+            '{"txet": "a"}',
+            "m.jsonl:2: no field 'text': did you mean 'text' where it says 'txet'?; it has 'txet'",
+        ),
+        ('{"id": 1}', "m.jsonl:2: no field 'text'; it has 'id'"),
+        ("{}", "m.jsonl:2: no field 'text'; it has (none)"),
+        ('["a"]', "m.jsonl:2: expected an object {…}, but got a list"),
+        ('"a"', "m.jsonl:2: expected an object {…}, but got the string 'a'"),
+        (
+            '{"text": "\\ud83d"}',
+            "m.jsonl:2: field 'text': lone surrogate \\ud83d at character 1",
+        ),
+        ('{"text": "a", "x": NaN}', "m.jsonl:2: NaN is not JSON"),
+        ('{"text" "a"}', 'm.jsonl:2:9: expecting \':\' delimiter — {"text" "a"}'),
+        ('{"text": "a"} {}', 'm.jsonl:2:15: extra data — …xt": "a"} {}⏎'),
+        ("[" * 100_000, "m.jsonl:2: "),
+        ("not json", "m.jsonl:2:1: expecting value — not json"),
+    ],
+)
+def test_faults_of_lines(tmp_path: Path, line: str, message: str) -> None:
+    path = put(tmp_path, "m.jsonl", f'{{"text": "good"}}\n{line}\n{{"text": "good"}}')
+    assert fault(path).startswith(message)
+
+    told: list[DataError] = []
+    found = list(read(Source(path=path), on_bad=told.append))
+    assert len(found) == 2
+    assert [str(error).replace(f"{tmp_path}/", "").startswith(message) for error in told] == [True]
+
+
+def test_faults_of_json_files_and_tables(tmp_path: Path) -> None:
+    found = fault(put(tmp_path, "m.json", '[\n {"text": "a"},\n {"text": "b}\n]'))
+    assert found.startswith("m.json:3:14: invalid control character")
+    assert fault(put(tmp_path, "n.json", '[{"text": "a"}, 3]')).startswith("n.json[1]: expected an")
+    found = fault(put(tmp_path, "m.csv", "id,text\n1,a\n2,b,c\n"))
+    assert found.startswith("m.csv:3: more cells than the header has columns")
+    assert fault(put(tmp_path, "n.csv", "id,text\n1,a\n2\n")).startswith("n.csv:3: field 'text' is")
+    assert fault(put(tmp_path, "o.csv", 'text\n"a\n')).startswith("o.csv:2: ")
+
+
+# Formats of fields.
+
+
+def first(row: dict, tmp_path: Path) -> object:
+    return next(read(Source(path=put(tmp_path, "a.jsonl", json.dumps(row)))))
+
+
+def test_fields_decide_the_record(tmp_path: Path) -> None:
+    origin = str(tmp_path / "a.jsonl:1")
+    said = (Message(role="user", content="a"), Message(role="assistant", content="b"))
+    talk = DialogueRecord(messages=said, origin=origin)
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    assert first({"messages": turns, "text": "rendered"}, tmp_path) == talk
+    turns = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+    assert first({"conversations": turns}, tmp_path) == talk
+    assert first({"instruction": "a", "output": "b"}, tmp_path) == talk
+    assert first({"instruction": "a", "input": "", "output": "b"}, tmp_path) == talk
+    asked = first({"instruction": "a", "input": "x", "response": "b"}, tmp_path)
+    assert isinstance(asked, DialogueRecord)
+    assert asked.messages[0].content == "a\n\nx"
+    assert first({"prompt": "a", "completion": "b"}, tmp_path) == PairRecord(
+        prompt="a", completion="b", origin=origin
+    )
+    assert first({"src": "a", "trg": "b"}, tmp_path) == PairRecord(
+        prompt="a", completion=" b", origin=origin
+    )
+    assert first({"source": "a\n", "target": "b"}, tmp_path) == PairRecord(
+        prompt="a\n", completion="b", origin=origin
+    )
+    assert first({"text": "a", "label": 1}, tmp_path) == TextRecord(text="a", origin=origin)
+
+
+def test_a_named_field_is_read(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.jsonl", '{"story": "a", "text": "b"}')
+    assert [r.text for r in read(Source(path=path, text_field="story"))] == ["a"]
+    with pytest.raises(DataError, match=r"a\.jsonl:1: no field 'stroy': did you mean"):
+        list(read(Source(path=path, text_field="stroy")))
+
+
+def test_the_format_is_reported(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.jsonl", '{"src": "a", "trg": "b"}')
+    assert format_of(Source(path=path)).name == "src + trg"
+    assert format_of(Source(path=path, text_field="src")).name == "src"
+    with pytest.raises(DataError, match="the file is empty"):
+        format_of(Source(path=put(tmp_path, "b.jsonl", "")))
+
+
+def test_unknown_fields_are_compared_with_the_known_ones() -> None:
+    with pytest.raises(DataError) as caught:
+        detect_format({"promt": "a", "completion": "b"}, "a.jsonl:1")
+    assert "did you mean 'prompt' where it says 'promt'?" in str(caught.value)
+    assert "expected one of: messages; conversations;" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("turns", "message"),
+    [
+        ([], "field 'messages' is an empty list, expected a list of turns"),
+        ("a", "field 'messages' is the string 'a', expected a list of turns"),
+        (["a"], r"messages\[0\] is the string 'a', expected role and content"),
+        ([{"role": "user"}], r"messages\[0\]: no field 'content'"),
+        ([{"role": "user", "content": 3}], r"messages\[0\]: field 'content' is the number '3'"),
+        ([{"role": "tool", "content": "a"}], "unknown role 'tool', expected one of system, user"),
+    ],
+)
+def test_faults_of_dialogues(tmp_path: Path, turns: object, message: str) -> None:
+    path = put(tmp_path, "a.jsonl", json.dumps({"messages": turns}))
+    with pytest.raises(DataError, match=message):
+        list(read(Source(path=path)))
+
+
+# Streams and mixtures.
+
+
+def test_a_large_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    """A file of 8 MB is read to its end with a peak below 1 MB."""
+    words = "word " * 4000
+    path = put(tmp_path, "a.jsonl", (json.dumps({"text": words}) + "\n") * 400)
+    table = put(tmp_path, "a.csv", "text\n" + f"{words}\n" * 400)
+    for name in (path, table):
+        tracemalloc.start()
+        number = sum(1 for _ in mix([Source(path=name)], seed=0))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert number == 400
+        assert peak < 1_000_000
+
+
+def test_weights_say_how_often_a_record_comes(tmp_path: Path) -> None:
+    one = put(tmp_path, "one.txt", "".join(f"a{n}\n" for n in range(300)))
+    two = put(tmp_path, "two.txt", "".join(f"b{n}\n" for n in range(300)))
+
+    def counts(weight: float, seed: int = 0) -> Counter:
+        sources = [Source(path=one), Source(path=two, weight=weight)]
+        return Counter(record.text for record in mix(sources, seed))
+
+    assert set(counts(1.0).values()) == {1}
+    assert len(counts(1.0)) == 600
+    assert {text: n for text, n in counts(2.0).items() if text[0] == "b"} == {
+        f"b{n}": 2 for n in range(300)
+    }
+    half = sum(text[0] == "b" for text in counts(0.5))
+    assert abs(half - 150) < 5 * (300 * 0.25) ** 0.5  # five standard deviations
+    assert sum(counts(1.5).values()) > 600
+    assert counts(0.5, seed=1) != counts(0.5)
+
+
+def test_a_mixture_is_mixed_and_repeatable(tmp_path: Path) -> None:
+    one = put(tmp_path, "one.txt", "a\n" * 400)
+    two = put(tmp_path, "two.txt", "b\n" * 100)
+    sources = [Source(path=one), Source(path=two)]
+    order = "".join(record.text for record in mix(sources, seed=3))
+    assert order == "".join(record.text for record in mix(sources, seed=3))
+    assert order != "".join(record.text for record in mix(sources, seed=4))
+    assert 20 < order[:250].count("b") < 80  # 50 expected; six standard deviations are 38
+    first_few = list(islice(mix(sources, seed=3), 3))
+    assert "".join(record.text for record in first_few) == order[:3]
+
+
+def test_bad_records_of_a_mixture_are_told(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.jsonl", '{"text": "a"}\n{"text": 1}\n{"text": "b"}\n')
+    told: list[DataError] = []
+    assert len(list(mix([Source(path=path)], seed=0, on_bad=told.append))) == 2
+    assert len(told) == 1
+    with pytest.raises(DataError, match="no such file"):
+        list(mix([Source(path=str(tmp_path / "none.txt"))], seed=0))
+    assert list(mix([], seed=0)) == []
+
+
+def test_sources_as_people_write_them() -> None:
+    assert parse_source("a.jsonl") == Source(path="a.jsonl")
+    assert parse_source("a.jsonl@2", text_field="t") == Source(
+        path="a.jsonl", weight=2.0, text_field="t"
+    )
+    assert parse_source("a@b/c.txt").path == "a@b/c.txt"
+    for weight in ("0", "-1", "nan", "inf"):
+        with pytest.raises(UsageError, match="a weight must be positive"):
+            parse_source(f"a.jsonl@{weight}")
+
+
+# Splits.
+
+keys = st.lists(st.sampled_from(["a", "A ", "b", " b", "c", "d", "e", "f"]), max_size=12)
+
+
+@given(said=keys, fraction=st.floats(0, 0.5), test=st.floats(0, 0.4), seed=st.integers(0, 9))
+def test_equal_texts_stay_on_one_side(
+    said: list[str], fraction: float, test: float, seed: int
+) -> None:
+    records = [TextRecord(text=text, origin=str(i)) for i, text in enumerate(said)]
+    parts = split(records, fraction, seed, test_fraction=test)
+    sides = [parts.train.records, parts.validation.records, parts.test.records]
+    found = [{record.text.strip().casefold() for record in side} for side in sides]
+    assert sum(map(len, found)) == len(set.union(*found))
+    assert sorted(r.origin for side in sides for r in side) == sorted(r.origin for r in records)
+    assert bool(found[0]) == bool(records)
+    again = split(records[::-1], fraction, seed, test_fraction=test)
+    assert set(again.validation.records) == set(parts.validation.records)
+
+
+def test_the_share_is_of_distinct_texts() -> None:
+    records = [TextRecord(text=str(n)) for n in range(200)]
+    parts = split(records, 0.1, 0, test_fraction=0.05)
+    sizes = [len(side.records) for side in (parts.train, parts.validation, parts.test)]
+    assert sizes == [170, 20, 10]
+    other = split(records, 0.1, 1)
+    assert other.validation.records != parts.validation.records
+
+
+def test_one_record_is_trained_on_and_two_are_shared() -> None:
+    one = split([TextRecord(text="a")], 0.1, 0)
+    assert (len(one.train.records), len(one.validation.records)) == (1, 0)
+    two = split([TextRecord(text="a"), TextRecord(text="b")], 0.1, 0)
+    assert (len(two.train.records), len(two.validation.records)) == (1, 1)
+
+
+def test_prompts_and_questions_stay_on_one_side() -> None:
+    """Answers to one prompt must not be learnt and tested on."""
+    pairs = [PairRecord(prompt=p, completion=c) for p in "abcd" for c in "xyz"]
+    sides = split(pairs, 0.5, 0)
+    trained = {record.prompt for record in sides.train.records if isinstance(record, PairRecord)}
+    held = {r.prompt for r in sides.validation.records if isinstance(r, PairRecord)}
+    assert (len(trained), len(held), trained & held) == (2, 2, set())
+    talks = [
+        DialogueRecord(
+            messages=(Message(role="user", content=q), Message(role="assistant", content=a))
+        )
+        for q in "ab"
+        for a in "xy"
+    ]
+    assert len(split(talks, 0.5, 0).train.records) == 2
+
+
+def test_impossible_fractions_are_refused() -> None:
+    for valid, test in ((-0.1, 0.0), (0.5, 0.5), (1.0, 0.0)):
+        with pytest.raises(UsageError, match="leave something to train on"):
+            split([], valid, 0, test_fraction=test)
+
+
+# Real data, where it is.
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "number"),
+    [
+        ("e2e_nlg/valid.jsonl", "text", 1000),
+        ("edits_grammar/ru_change_person.jsonl", "src + trg", 1000),
+        ("instruct_en/raschka_1100.jsonl", "messages", 1000),
+        ("instruct_ru/ru_arena_5models.jsonl", "messages", 1000),
+        ("story_continuations/guided_1.jsonl", "source + target", 1000),
+        ("wikitext2/valid.txt", "text", 1000),
+    ],
+)
+def test_real_files_are_read(shared_data: Path, path: str, form: str, number: int) -> None:
+    """The first 1,000 records of each."""
+    source = Source(path=str(shared_data / path))
+    assert format_of(source).name == form
+    assert sum(1 for _ in islice(read(source), 1000)) == number
