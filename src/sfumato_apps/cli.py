@@ -15,6 +15,12 @@ import typer
 from sfumato.errors import SfumatoError
 from sfumato_apps.signatures import as_command
 
+_ENVIRONMENT = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "OMP_WAIT_POLICY": "PASSIVE",  # two threads that spin for each other waste a shared machine
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
 RECIPES = ("demo", "info", "probe", "train", "write", "fill", "chat", "evaluate")
 
 
@@ -47,8 +53,8 @@ def build() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits with its code; an error of ours is one line on stderr."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         build()(args=list(arguments) if arguments is not None else None, standalone_mode=True)
     except SfumatoError as error:

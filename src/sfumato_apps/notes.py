@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from sfumato.models.checkpoints import Checkpoint
-from sfumato.sampling.tasks import write
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sfumato.errors import DataError
+from sfumato.models.checkpoints import Checkpoint
+from sfumato.sampling.tasks import write
 from sfumato.training.journal import Journal
 
-_SHOWN = 3
+_SHOWN, _LENGTH = 3, 48
 
 
 class Notes:
@@ -87,7 +87,8 @@ class Samples(TrainerCallback):
         denoiser = self.checkpoint.denoiser
         training = denoiser.training
         denoiser.eval()
-        sample = write(self.checkpoint, n=1, length=48, seed=0)[0]
+        room = min(_LENGTH, (denoiser.max_length or _LENGTH + 1) - 1)
+        sample = write(self.checkpoint, n=1, length=room, seed=0)[0]
         denoiser.train(training)
         self.journal.write("sample", state.global_step, {"text": sample.text, "seed": 0})
         self.notes.say(f"  {sample.text}")

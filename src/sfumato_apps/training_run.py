@@ -7,22 +7,23 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import yaml
-from sfumato.models.checkpoints import Checkpoint, denoiser_of, load, save
-from sfumato.models.lora import with_lora
 from torch import nn
-from transformers import TrainingArguments
+from transformers import PrinterCallback, TrainingArguments
 
 from sfumato.errors import DataError, SfumatoError, UsageError
 from sfumato.evaluation.perplexity import elbo
+from sfumato.models.checkpoints import Checkpoint, denoiser_of, load, save
 from sfumato.models.conditioning import TimeEmbedding
 from sfumato.models.encoders import EncoderDenoiser
+from sfumato.models.lora import with_lora
 from sfumato.models.scratch import new_encoder, warm_start
 from sfumato.noise.times import Stratified, Uniform
 from sfumato.presets import Family, masked, uniform
+from sfumato.protocols import TimeSampler
 from sfumato.text.batching import Batch, Example, compose, encode
 from sfumato.text.corpora import Source, format_of, mix
 from sfumato.text.records import Record, Splits, TrainSplit, ValidationSplit, split
@@ -33,7 +34,7 @@ from sfumato_apps.notes import Notes, ProgressLines, Samples
 
 SETTINGS_FILE = "train.yaml"
 _FAMILIES = {"masked": masked, "uniform": uniform}
-_TIMES = {"stratified": Stratified(), "uniform": Uniform()}
+_TIMES: dict[str, TimeSampler] = {"stratified": Stratified(), "uniform": Uniform()}
 _WEIGHTINGS = {"elbo": elbo_weighting, "plain": plain_weighting}
 _WARM_UP, _MEASURED, _OVERHEAD = 3, 12, 1.2
 
@@ -188,7 +189,7 @@ def steps_for(
         first = step * rows % max(1, len(examples) - rows)
         batch = lay(examples[first : first + rows], generator)
         prepared = objective.prepare(batch, generator)
-        (objective(model, prepared) / prepared.items).backward()
+        torch.autograd.backward(objective(model, prepared) / prepared.items)
         model.zero_grad()
         seconds.append(time.monotonic() - start)
     typical = sorted(seconds[_WARM_UP:])[_MEASURED // 2]
@@ -242,7 +243,7 @@ def validation_of(
     def measure(model: nn.Module) -> dict[str, float]:
         device = next(model.parameters()).device
         times = None if start.denoiser.time is None else Stratified()
-        current = replace(start, denoiser=model)
+        current = replace(start, denoiser=cast(EncoderDenoiser, model))
         bounds = elbo(current, examples, draws=2, seed=seed, times=times, device=device)
         return {metric.name: metric.value for metric in bounds}
 
@@ -276,6 +277,7 @@ def run(
     Raises:
         Interrupted: Ctrl-C or SIGTERM; everything was saved.
     """
+    trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ProgressLines(notes))
     if trainer.validation is not None:
         trainer.add_callback(Samples(start, trainer.journal, notes))
@@ -289,7 +291,7 @@ def run(
         finally:
             trained = replace(
                 start,
-                denoiser=trainer.best_weights,
+                denoiser=cast(EncoderDenoiser, trainer.best_weights),
                 metadata={**start.metadata, **data, "steps": trainer.state.global_step},
             )
             save(trained, out)

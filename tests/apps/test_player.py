@@ -7,17 +7,18 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from sfumato.errors import DataError, UsageError
+from sfumato.errors import UsageError
+from sfumato.sampling.trace import Commit, Event, Slot, Trace
 from sfumato_apps.player import emergence_svg, player_page
-from sfumato_apps.player.reading import Slot, read
+from sfumato_apps.player.replay import Ink, opening, replay
 
+Step = tuple[list[tuple[int, str, float]], list[int]]
 SVG = "{http://www.w3.org/2000/svg}"
 PAYLOADS = (
     "</script><img src=x onerror=document.title='xss'>",
@@ -28,49 +29,44 @@ PAYLOADS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recorded:
-    """A trace made of plain records."""
-
-    records: tuple[dict[str, object], ...]
-
-    def to_jsonl(self) -> str:
-        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in self.records)
-
-
 def trace(
     tokens: Sequence[tuple[str | None, bool]],
-    events: Sequence[tuple[list[list[object]], list[int]]],
+    events: Sequence[Step],
     *,
     text: str,
-    title: str | None = None,
-) -> Recorded:
-    header: dict[str, object] = {
-        "format": "sfumato-trace/1",
-        "text": text,
-        "tokens": [{"piece": piece, "locked": locked} for piece, locked in tokens],
-        "passes": len(events),
-        "seed": 11,
-    }
-    steps = [
-        {"step": i, "time": 0.5, "set": written, "remask": remasked}
-        for i, (written, remasked) in enumerate(events, start=1)
-    ]
-    named = {"title": title} if title is not None else {}
-    return Recorded(records=({**header, **named}, *steps))
+    passes: int | None = None,
+) -> Trace:
+    """A run: (piece, locked) of each slot; (position, piece, confidence) and remasks of a step."""
+    return Trace(
+        text=text,
+        seed=11,
+        passes=len(events) if passes is None else passes,
+        slots=tuple(Slot(id=0, piece=piece, locked=locked) for piece, locked in tokens),
+        events=tuple(
+            Event(
+                step=step,
+                time=0.5,
+                commits=tuple(
+                    Commit(position=at, id=1, piece=piece, confidence=sure)
+                    for at, piece, sure in written
+                ),
+                remasked=tuple(remasked),
+            )
+            for step, (written, remasked) in enumerate(events, start=1)
+        ),
+    )
 
 
-def story(title: str | None = "A story", word: str = " cat") -> Recorded:
+def story(word: str = " cat") -> Trace:
     """ "The" is given; "dog" is written, taken back and becomes `word`; one slot vanishes."""
     return trace(
-        [("The", True), (None, False), (None, False), (None, False)],
+        [("[CLS]", True), ("The", True), (None, False), (None, False), (None, False)],
         [
-            ([[1, 5, " dog", 0.31]], []),
-            ([[2, 6, " sat", 0.9]], [1]),
-            ([[1, 7, word, 0.8], [3, 0, "", 0.7]], []),
+            ([(2, " dog", 0.31)], []),
+            ([(3, " sat", 0.9)], [2]),
+            ([(2, word, 0.8), (4, "", 0.7)], []),
         ],
         text=f"The{word} sat",
-        title=title,
     )
 
 
@@ -102,45 +98,58 @@ class Parsed(HTMLParser):
             self.title += data
 
 
-def test_a_reading_replays_the_run() -> None:
-    reading = read(story())
-    pieces = [[slot.piece for slot in frame] for frame in reading.frames()]
+def test_a_run_is_replayed() -> None:
+    pieces = [[ink.piece for ink in moment] for moment in replay(story())]
     assert pieces == [
-        ["The", None, None, None],
-        ["The", " dog", None, None],
-        ["The", None, " sat", None],
-        ["The", " cat", " sat", ""],
+        ["", "The", None, None, None],
+        ["", "The", " dog", None, None],
+        ["", "The", None, " sat", None],
+        ["", "The", " cat", " sat", ""],
     ]
-    assert reading.frames()[1][1] == Slot(piece=" dog", sure=0.31)
-    assert (reading.passes, reading.seed, reading.title) == (3, 11, "A story")
-    assert reading.locked == (True, False, False, False)
+    assert replay(story())[1][2] == Ink(piece=" dog", sure=0.31)
 
 
 @pytest.mark.parametrize(
-    ("records", "message"),
+    ("piece", "text", "shown"),
     [
-        ((), "expected a trace of format 'sfumato-trace/1', got None"),
-        (({"format": "other"},), "got 'other'"),
-        ((*story().records, {"step": 4, "set": [[9, 1, "x", 1.0]], "remask": []}), r"has 4"),
-        ((*story().records, {"step": 4, "set": [], "remask": [-1]}), "step 4 .* has 4"),
+        ("[CLS]", "a", ""),
+        ("<|user|>", "a", ""),
+        ("</s>", "a", ""),
+        ("[SEP]", "we print [SEP] here", "[SEP]"),
+        (" cat", "a", " cat"),
+        ("[", "a", "["),
     ],
 )
-def test_broken_traces_are_refused(records: tuple[dict[str, object], ...], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        player_page([Recorded(records=records)], title="t")
+def test_names_of_control_tokens_are_no_text(piece: str, text: str, shown: str) -> None:
+    assert opening(trace([(piece, True)], [], text=text))[0].piece == shown
+
+
+def test_what_may_still_change_counts_as_unsure() -> None:
+    """Uniform noise opens with random tokens, and so does a draft."""
+    run = trace([("given", True), (" noise", False), (None, False)], [], text="given")
+    assert [ink.sure for ink in opening(run)] == [1.0, 0.0, 0.0]
 
 
 def test_the_page_carries_every_step() -> None:
-    page = Parsed(player_page([story(), story(title=None, word=" мышь")], title="sfumato"))
+    page = Parsed(player_page([story(), story(word=" мышь")], title="sfumato"))
     first, second = json.loads(page.scripts[0])
-    assert (first["title"], second["title"]) == ("A story", "Text 2")
     assert (first["passes"], first["seed"], first["text"]) == (3, 11, "The cat sat")
     assert second["text"] == "The мышь sat"
-    assert first["steps"][1] == {"step": 2, "set": [[2, " sat", 0.9]], "remask": [1]}
-    assert first["tokens"][:2] == [
-        {"piece": "The", "locked": True},
-        {"piece": None, "locked": False},
+    assert first["steps"][1] == {"step": 2, "set": [[3, " sat", 0.9]], "remask": [2]}
+    assert first["tokens"][1:3] == [
+        {"piece": "The", "sure": 1.0, "locked": True},
+        {"piece": None, "sure": 0.0, "locked": False},
     ]
+
+
+def test_texts_are_called_by_name_or_by_what_was_given() -> None:
+    long = trace([("It was  a dark\nand", True), (" stormy night, and the", True)], [], text="It")
+    free = trace([(None, False)], [([(0, "a", 1.0)], [])], text="a")
+    page = Parsed(player_page([story(), long, free], title="t"))
+    titles = [one["title"] for one in json.loads(page.scripts[0])]
+    assert titles == ["The …", "It was a dark and stormy night, and …", "Text 3"]
+    named = Parsed(player_page([story(), free], title="t", names=["One", "Two"]))
+    assert [one["title"] for one in json.loads(named.scripts[0])] == ["One", "Two"]
 
 
 def test_the_page_stands_alone_under_a_strict_policy() -> None:
@@ -168,7 +177,7 @@ def test_the_script_never_makes_markup_of_text() -> None:
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_text_of_the_model_stays_text(payload: str) -> None:
     plain = Parsed(player_page([story()], title="t"))
-    page = Parsed(player_page([story(title=payload, word=payload)], title=payload))
+    page = Parsed(player_page([story(word=payload)], title=payload, names=[payload]))
     assert page.tags == plain.tags
     assert page.scripts[1] == plain.scripts[1]
     (data,) = json.loads(page.scripts[0])
@@ -195,9 +204,11 @@ def test_without_script_the_texts_are_there() -> None:
     assert "<noscript><p>The cat sat</p></noscript>" in player_page([story()], title="t")
 
 
-def test_a_page_of_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match="at least one trace"):
+def test_pages_without_texts_or_with_too_few_names_are_refused() -> None:
+    with pytest.raises(UsageError, match="0 traces"):
         player_page([], title="t")
+    with pytest.raises(UsageError, match="1 traces and 2 names"):
+        player_page([story()], title="t", names=["a", "b"])
 
 
 def rows(picture: str, kind: str) -> list[str]:
@@ -233,21 +244,19 @@ def test_ink_darkens_with_confidence() -> None:
 
 def test_rows_are_spread_over_the_run() -> None:
     tokens: list[tuple[str | None, bool]] = [(None, False)] * 11
-    events: list[tuple[list[list[object]], list[int]]] = [
-        ([[i, 1, " w", 1.0]], []) for i in range(11)
-    ]
+    events: list[Step] = [([(i, " w", 1.0)], []) for i in range(11)]
     picture = emergence_svg(trace(tokens, events, text=" w" * 11), rows=6)
     labels = [t.text for t in ElementTree.fromstring(picture).iter(f"{SVG}text") if t.get("class")]
     assert labels == ["0", "2", "4", "7", "9", "11 passes"]
+    guided = emergence_svg(trace(tokens, events, text=" w", passes=22), rows=2)
+    assert "11</text>" in guided  # two passes a step: the last step is not the last pass
     short = emergence_svg(story(), rows=6)
     assert len(rows(short, "given")) == 4  # no moment is shown twice
 
 
 def test_long_texts_are_broken_between_words_and_fit() -> None:
     words = ["Слово", *[" слово", ",", " w", "ord"] * 30]
-    events: list[tuple[list[list[object]], list[int]]] = [
-        ([[i, 1, word, 1.0] for i, word in enumerate(words)], [])
-    ]
+    events: list[Step] = [([(i, word, 1.0) for i, word in enumerate(words)], [])]
     picture = emergence_svg(trace([(None, False)] * len(words), events, text="".join(words)))
     root = ElementTree.fromstring(picture)
     lines = ["".join(t.itertext()) for t in root.iter(f"{SVG}text") if not t.get("class")]
@@ -271,7 +280,7 @@ def test_a_picture_needs_rows_and_a_text() -> None:
     with pytest.raises(UsageError, match="at least two rows"):
         emergence_svg(story(), rows=1)
     with pytest.raises(UsageError, match="and a text"):
-        emergence_svg(trace([(None, False)], [([[0, 0, "", 1.0]], [])], text=" "))
+        emergence_svg(trace([(None, False)], [([(0, "", 1.0)], [])], text=" "))
 
 
 @pytest.mark.browser
@@ -281,8 +290,9 @@ def test_a_browser_runs_the_page_and_no_payload(tmp_path: Path) -> None:
     if browser is None:
         pytest.skip("no chromium on the path")
     page = tmp_path / "page.html"
-    traces = [story(), *(story(title=payload, word=payload) for payload in PAYLOADS[:3])]
-    page.write_text(player_page(traces, title="sfumato"), encoding="utf-8")
+    traces = [story(), *(story(word=payload) for payload in PAYLOADS[:3])]
+    source = player_page(traces, title="sfumato", names=["A story", *PAYLOADS[:3]])
+    page.write_text(source, encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'user'}"]
     done = subprocess.run(
         [browser, *flags, "--virtual-time-budget=60000", "--dump-dom", page.as_uri()],

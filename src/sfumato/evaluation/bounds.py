@@ -15,7 +15,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -24,33 +23,14 @@ from torch import Tensor, nn
 from sfumato.errors import UsageError
 from sfumato.evaluation.svg import Series
 from sfumato.noise.times import ExactCount
-from sfumato.protocols import Denoiser, Process, TimeSampler
+from sfumato.protocols import Denoiser, TimeSampler
+from sfumato.sampling.tasks import Model
 from sfumato.text.batching import Example
 from sfumato.text.canvas import Canvas, stack
 from sfumato.text.vocabulary import Vocabulary
 from sfumato.types import Corrupted, Draw
 
 _TEXTS_A_BLOCK = 64
-
-
-@runtime_checkable
-class Model(Protocol):
-    """What a likelihood needs of a model; a checkpoint has it."""
-
-    @property
-    def denoiser(self) -> Denoiser:
-        """The network."""
-        ...
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """Text ↔ ids."""
-        ...
-
-    @property
-    def process(self) -> Process:
-        """The forward noise that the network was trained with."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,10 +20,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sfumato.errors import ModelError
-from sfumato.evaluation.bounds import Model, text_bounds
+from sfumato.evaluation.bounds import text_bounds
 from sfumato.evaluation.records import Metric, Setting, ratio_metric
 from sfumato.noise.times import ExactCount
 from sfumato.protocols import TimeSampler
+from sfumato.sampling.tasks import Model
 from sfumato.text.batching import Example
 
 _CONTEXT = 1024
@@ -60,6 +61,21 @@ def elbo(
 
     Raises:
         UsageError: see `text_bounds`.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from sfumato import MaskedProcess, TextRecord, learn_vocabulary
+        >>> from sfumato.text.batching import encode
+        >>> words = learn_vocabulary(["to be or not to be"], size=300)
+        >>> def guess(x_t, where, *, attend=None, t=None):  # any token is as likely
+        ...     return torch.zeros(int(where.sum()), words.size)
+        >>> model = SimpleNamespace(
+        ...     denoiser=guess, vocabulary=words, process=MaskedProcess(mask=words.mask)
+        ... )
+        >>> text = encode(TextRecord(text="to be"), words, max_length=16)
+        >>> per_token, per_byte = elbo(model, [text])
+        >>> abs(per_token.value - math.log(words.size)) < 1e-6
+        True
     """
     bounds = text_bounds(
         model,

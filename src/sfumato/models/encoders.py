@@ -153,6 +153,12 @@ class EncoderDenoiser(nn.Module):
         return int(self.network.config.vocab_size)
 
     @property
+    def word_embeddings(self) -> nn.Parameter:
+        """The table of input embeddings, *shape* `V E`; in most encoders `E` is the width `D`."""
+        table: nn.Parameter = self.network.get_input_embeddings().get_parameter("weight")
+        return table
+
+    @property
     def max_length(self) -> int | None:
         """The longest row that the network has positions for; None if there is no bound."""
         bound = getattr(self.network.config, "max_position_embeddings", None)

@@ -86,7 +86,7 @@ def new_encoder(
     make = {Architecture.BERT: _bert, Architecture.MODERNBERT: _modernbert}
     config = make[known[architecture]](vocabulary, width, layers, heads, max_length, dropout)
     with torch.random.fork_rng(devices=[]):
-        network: PreTrainedModel = AutoModelForMaskedLM.from_config(config)
+        network: PreTrainedModel = AutoModelForMaskedLM.from_config(config)  # type: ignore[no-untyped-call]
     _initialise(network, torch.Generator().manual_seed(seed))
     return EncoderDenoiser(network, mask=vocabulary.mask)
 
@@ -194,49 +194,51 @@ def warm_start(
     bias = getattr(head, "bias", None)
     if not isinstance(bias, Tensor):
         raise ModelError(f"{type(head).__name__} has no bias to start from the unigram")
-    words: Tensor = denoiser.network.get_input_embeddings().weight.data  # type: ignore
+    words = denoiser.word_embeddings.data
     generator = torch.Generator().manual_seed(seed)
-    pairs, weights = _pairs(texts, window)
-    vectors = ppmi_vectors(pairs, weights, size, words.shape[1], exponent, generator)
-    seen = vectors.norm(dim=1) > 0
+    matrix = ppmi(cooccurrence(texts, size, window))
+    vectors = _leading(matrix, min(words.shape[1], size), exponent, generator)
+    vectors = nn.functional.pad(vectors, (0, words.shape[1] - vectors.shape[1]))
+    seen = torch.zeros(size, dtype=torch.bool)
+    seen[matrix.indices()[0][matrix.values() > 0]] = True
     norm = words.norm(dim=1).mean()
     words[seen] = (nn.functional.normalize(vectors[seen]) * norm).to(words.dtype)
     counts = torch.cat(texts).bincount(minlength=size).double() + 1.0
     bias.data.copy_((counts / counts.sum()).log())
 
 
-def _pairs(
-    texts: Sequence[Int[Tensor, "L"]], window: int
-) -> tuple[Int[Tensor, "2 N"], Float[Tensor, "N"]]:
-    """Ordered pairs of ids at distance 1..window in one text, with weight 1/distance."""
+def cooccurrence(texts: Sequence[Int[Tensor, "_"]], size: int, window: int) -> Tensor:
+    """Σ 1/distance over the pairs of tokens of one text at distance 1..window.
+
+    Returns:
+        a symmetric sparse matrix, *shape* `V V`.
+
+    Example:
+        >>> cooccurrence([torch.tensor([0, 1, 2])], 3, window=2).to_dense().tolist()
+        [[0.0, 1.0, 0.5], [1.0, 0.0, 1.0], [0.5, 1.0, 0.0]]
+    """
     ends = torch.cat([torch.full_like(text, index) for index, text in enumerate(texts)])
     ids = torch.cat(list(texts))
-    pairs, weights = [], []
+    joint = _sparse(ids.new_zeros(2, 0), torch.zeros(0), size)
     for distance in range(1, window + 1):
         same = ends[:-distance] == ends[distance:]
-        left, right = ids[:-distance][same], ids[distance:][same]
-        pairs += [torch.stack((left, right)), torch.stack((right, left))]
-        weights += [torch.full((2 * len(left),), 1.0 / distance)]
-    return torch.cat(pairs, dim=1), torch.cat(weights)
+        pairs = torch.stack((ids[:-distance][same], ids[distance:][same]))
+        joint = (
+            joint + _sparse(pairs, torch.full((pairs.shape[1],), 1.0 / distance), size)
+        ).coalesce()
+    return (joint + joint.T).coalesce()
 
 
-def ppmi_vectors(
-    pairs: Int[Tensor, "2 N"],
-    weights: Float[Tensor, "N"],
-    size: int,
-    width: int,
-    exponent: float,
-    generator: torch.Generator,
-) -> Float[Tensor, "V D"]:
-    """U·Σ^exponent of the positive pointwise mutual information; zero for unseen tokens."""
-    joint = torch.sparse_coo_tensor(pairs, weights, (size, size)).coalesce()
-    left, right = joint.indices()
-    marginal = torch.zeros(size).index_add(0, left, joint.values())
-    total = marginal.sum()
-    information = (joint.values() * total / (marginal[left] * marginal[right])).log().clamp(min=0)
-    matrix = torch.sparse_coo_tensor(joint.indices(), information, (size, size))
-    vectors = _leading(matrix, min(width, size), exponent, generator)
-    return nn.functional.pad(vectors, (0, width - vectors.shape[1]))
+def ppmi(joint: Tensor) -> Tensor:
+    """max(0, log p(a, b)/(p(a)·p(b))) of a coalesced sparse matrix of counts, *shape* `V V`."""
+    (left, right), counts = joint.indices(), joint.values()
+    marginal = counts.new_zeros(joint.shape[0]).index_add(0, left, counts)
+    information = (counts * marginal.sum() / (marginal[left] * marginal[right])).log().clamp(min=0)
+    return _sparse(joint.indices(), information, joint.shape[0])
+
+
+def _sparse(pairs: Int[Tensor, "2 N"], values: Float[Tensor, "N"], size: int) -> Tensor:
+    return torch.sparse_coo_tensor(pairs, values, (size, size), check_invariants=True).coalesce()
 
 
 def _leading(
@@ -249,4 +251,5 @@ def _leading(
     for _ in range(_POWER_ITERATIONS):
         basis = torch.linalg.qr(matrix @ basis)[0]
     left, values, _ = torch.linalg.svd((matrix @ basis).T, full_matrices=False)
-    return (basis @ left)[:, :rank] * values[:rank] ** exponent
+    vectors: Tensor = (basis @ left)[:, :rank] * values[:rank] ** exponent
+    return vectors

@@ -8,7 +8,8 @@ from itertools import takewhile
 
 from sfumato.errors import UsageError
 from sfumato.evaluation.svg import text_of
-from sfumato_apps.player.reading import Reading, Slot, Trace, read
+from sfumato.sampling.trace import Trace
+from sfumato_apps.player.replay import Ink, replay
 
 _WIDTH, _LEFT, _RIGHT, _TOP = 840, 138, 40, 54
 _SIZE, _LEADING, _GAP = 22, 33, 24
@@ -19,11 +20,11 @@ text{font:22px "Iowan Old Style","Palatino Linotype",Palatino,Georgia,"Noto Seri
 "Liberation Serif",serif;white-space:pre}
 .paper{fill:#f8f5ef;stroke:#e3dbcf}.line{stroke:#d5cbbd}.dot{fill:#24201c}
 .label{font:13px system-ui,sans-serif;fill:#6b6259}.off{fill:none}.haze{fill:#857665}
-.given{fill:#6b6259;text-decoration:underline;text-decoration-color:#c9bcaa}
+.given{fill:#8a8075}
 .t0{fill:#c04d16}.t1{fill:#9f4418}.t2{fill:#763919}.t3{fill:#4d2c1a}.t4{fill:#24201c}
 @media(prefers-color-scheme:dark){
 .paper{fill:#151311;stroke:#2c2723}.line{stroke:#4a423a}.dot{fill:#f1eade}
-.label{fill:#a3998c}.haze{fill:#cbbca8}.given{fill:#b5aa9c;text-decoration-color:#5d544a}
+.label{fill:#a3998c}.haze{fill:#cbbca8}.given{fill:#8f8579}
 .t0{fill:#f0874a}.t1{fill:#f3a06e}.t2{fill:#f3b893}.t3{fill:#f2d1b9}.t4{fill:#f1eade}}
 """
 
@@ -32,7 +33,7 @@ text{font:22px "Iowan Old Style","Palatino Linotype",Palatino,Georgia,"Noto Seri
 class _Word:
     """One slot in a line: what it holds at a moment and what it will hold at the end."""
 
-    slot: Slot
+    ink: Ink
     final: str
     locked: bool
 
@@ -49,26 +50,24 @@ def emergence_svg(trace: Trace, *, rows: int = 6) -> str:
 
     Raises:
         UsageError: fewer than two rows, or a text without a letter.
-        DataError: the trace is not of the expected format.
     """
-    reading = read(trace)
-    frames = reading.frames()
+    frames = replay(trace)
     last = len(frames) - 1
-    if rows < 2 or not reading.text.strip():
+    if rows < 2 or not trace.text.strip():
         raise UsageError(f"a picture needs at least two rows and a text, got {rows} rows")
     moments = sorted({round(last * row / (rows - 1)) for row in range(rows)})
-    lines = _lines([slot.piece or "" for slot in frames[-1]])
+    lines = _lines([ink.piece or "" for ink in frames[-1]])
     height = _LEADING * len(lines) + _GAP
     body = [
-        _row(reading, frames, moment, lines, _TOP + height * index)
+        _row(trace, frames, moment, lines, _TOP + height * index)
         for index, moment in enumerate(moments)
     ]
     foot = _TOP + height * len(moments)
     spine = f'<path class="line" d="M34.5 {_TOP - 7}V{foot - height - 7}"/>'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {foot - _GAP}" role="img">'
-        f"<title>A text emerging from noise in {reading.passes} passes</title>"
-        f"<desc>{text_of(reading.text)}</desc><style>{_STYLE}</style>"
+        f"<title>A text emerging from noise in {trace.passes} passes</title>"
+        f"<desc>{text_of(trace.text)}</desc><style>{_STYLE}</style>"
         '<filter id="blur" x="-5%" y="-20%" width="110%" height="140%">'
         '<feGaussianBlur stdDeviation="5.4"/></filter>'
         f'<rect class="paper" x="0.5" y="0.5" width="{_WIDTH - 1}" height="{foot - _GAP - 1}"'
@@ -98,22 +97,22 @@ def _width(piece: str) -> float:
 
 
 def _row(
-    reading: Reading,
-    frames: list[tuple[Slot, ...]],
+    trace: Trace,
+    frames: list[tuple[Ink, ...]],
     moment: int,
     lines: list[list[int]],
     top: int,
 ) -> str:
     """One moment: a blurred layer of haze, a sharp layer of words, a dot and its label."""
-    label = str(reading.events[moment - 1].step if moment else 0)
-    label += " passes" if label == str(reading.passes) else ""
+    label = str(trace.events[moment - 1].step if moment else 0)
+    label += " passes" if label == str(trace.passes) else ""
     haze, sharp = [], []
     for index, line in enumerate(lines):
         words = [
             _Word(
-                slot=frames[moment][position],
+                ink=frames[moment][position],
                 final=frames[-1][position].piece or "",
-                locked=reading.locked[position],
+                locked=trace.slots[position].locked,
             )
             for position in line
         ]
@@ -130,18 +129,19 @@ def _row(
 
 def _spans(words: list[_Word], *, haze: bool) -> str:
     """All words of a line, those of the other layer transparent to hold their place."""
-    spans = []
-    for index, word in enumerate(words):
-        piece = word.slot.piece
+    spans: list[str] = []
+    for word in words:
+        piece = word.ink.piece
         shown = (word.final if piece is None else piece).replace("\n", " ")
-        shown = shown if index else shown.lstrip()
-        spans.append(f'<tspan class="{_kind(word, haze)}">{text_of(shown)}</tspan>')
+        shown = shown if spans else shown.lstrip()
+        if shown:
+            spans.append(f'<tspan class="{_kind(word, haze)}">{text_of(shown)}</tspan>')
     return "".join(spans)
 
 
 def _kind(word: _Word, haze: bool) -> str:
-    if (word.slot.piece is None) != haze:
+    if (word.ink.piece is None) != haze:
         return "off"
     if haze:
         return "haze"
-    return "given" if word.locked else f"t{min(int(word.slot.sure**2 * _TINTS), _TINTS - 1)}"
+    return "given" if word.locked else f"t{min(int(word.ink.sure**2 * _TINTS), _TINTS - 1)}"

@@ -19,10 +19,10 @@
 
   // What each slot holds after each step: {piece, sure, at}; piece null is haze.
   function unfold(text) {
-    const states = [text.tokens.map((token) => ({ piece: token.piece, sure: 1, at: 0 }))];
+    const states = [text.tokens.map((token) => ({ piece: token.piece, sure: token.sure, at: 0 }))];
     for (const event of text.steps) {
       const now = states[states.length - 1].slice();
-      for (const place of event.remask) now[place] = { piece: null, sure: 1, at: event.step };
+      for (const place of event.remask) now[place] = { piece: null, sure: 0, at: event.step };
       for (const [place, piece, sure] of event.set) now[place] = { piece, sure, at: event.step };
       states.push(now);
     }
@@ -42,23 +42,24 @@
     const line = el("text");
     line.replaceChildren();
     slots = [];
-    let given = "";
+    let given = "", opened = false;
     const close = () => {
       const inside = given.trim();
       const [lead, tail] = inside ? given.split(inside) : [given, ""];
       line.append(lead);
       if (inside) line.append(make("span", "locked", inside), tail);
+      opened ||= inside !== "";
       given = "";
     };
     text.tokens.forEach((token, place) => {
-      if (token.locked) given += token.piece;
+      if (token.locked) given += token.piece ?? "";
       else {
         if (given) close();
         const slot = line.appendChild(make("span"));
         const gap = slot.appendChild(make("span", "", ""));
         const word = slot.appendChild(make("span", "word", ""));
         slot.style.setProperty("--when", `${-(place * 0.73) % 5.6}s`);
-        slots.push({ slot, gap, word, place });
+        slots.push({ slot, gap, word, place, opened });
       }
     });
     if (given) close();
@@ -66,13 +67,14 @@
 
   function paint() {
     const text = texts[current], states = frames[step], at = step ? text.steps[step - 1].step : -1;
+    let begun = false; // the space of the first word is not shown
     for (const part of slots) {
       const { piece, sure, at: when } = states[part.place];
       const shown = piece === null ? coming(part.place, step) : piece;
-      const space = shown.match(/^\s*/)[0];
+      const lead = shown.match(/^\s*/)[0].length, space = begun || part.opened ? shown.slice(0, lead) : "";
+      begun ||= shown !== "";
       if (part.gap.textContent !== space) part.gap.textContent = space;
-      if (part.word.textContent !== shown.slice(space.length))
-        part.word.textContent = shown.slice(space.length);
+      if (part.word.textContent !== shown.slice(lead)) part.word.textContent = shown.slice(lead);
       part.slot.className = shown === "" ? (piece === null ? "void" : "void gone")
         : piece === null ? "slot haze" : `slot ink${when === at ? " fresh" : ""}`;
       part.slot.style.setProperty("--sure", ink(sure));
@@ -80,7 +82,9 @@
     const done = slots.filter((part) => states[part.place].piece !== null).length;
     const last = text.steps.length ? text.steps[text.steps.length - 1].step : 0;
     const unit = last === text.passes ? "pass" : "step";
-    el("count").textContent = `${unit} ${Math.max(at, 0)} of ${last}\n${done} of ${slots.length} settled`;
+    const settled = slots.some((part) => text.tokens[part.place].piece === null)
+      ? `\n${done} of ${slots.length} settled` : "";
+    el("count").textContent = `${unit} ${Math.max(at, 0)} of ${last}${settled}`;
     el("seek").value = step;
     el("seek").setAttribute("aria-valuetext", el("count").textContent.replace("\n", ", "));
     const bars = el("wave").children, share = step / Math.max(text.steps.length, 1);
@@ -136,7 +140,8 @@
   }
 
   function say() {
-    const seen = frames[step].map((state) => (state.piece === null ? "…" : state.piece)).join("").replace(/…(\s*…)*/g, " … ");
+    const pieces = frames[step].map((state) => (state.piece === null ? "…" : state.piece));
+    const seen = pieces.join("").replace(/…(\s*…)*/g, " … ");
     el("status").textContent = `${el("count").textContent.replace("\n", ", ")}. ${seen}`;
   }
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
 
 from sfumato.errors import UsageError
-from sfumato_apps.player.reading import Reading, Trace, read
+from sfumato.sampling.trace import Trace
+from sfumato_apps.player.replay import opening
+
+_NAME = 36
 
 
-def player_page(traces: Sequence[Trace], *, title: str) -> str:
+def player_page(traces: Sequence[Trace], *, title: str, names: Sequence[str] = ()) -> str:
     """A page that plays the denoising of one or several texts.
 
     It works from a file, without a network: style, script and traces are inside, and its content
@@ -23,14 +27,18 @@ def player_page(traces: Sequence[Trace], *, title: str) -> str:
     Args:
         traces: what the sampler recorded, in the order to play.
         title: heading of the page.
+        names: what each text is called in the list; if empty, the beginning of what was given
+            in it, or its number.
 
     Raises:
-        UsageError: there is no trace.
-        DataError: a trace is not of the expected format.
+        UsageError: there is no trace, or there are names but not one for each.
     """
-    if not traces:
-        raise UsageError("a player needs at least one trace, got none")
-    readings = [read(trace) for trace in traces]
+    if not traces or len(names) not in (0, len(traces)):
+        raise UsageError(
+            "a player needs at least one trace, and as many names or none; got "
+            f"{len(traces)} traces and {len(names)} names"
+        )
+    called = names or [_name(trace, number) for number, trace in enumerate(traces, start=1)]
     style, script = _asset("page.css"), _asset("page.js")
     sources = f"script-src {_hash(script)}; style-src {_hash(style)}"
     return Template(_asset("page.html")).substitute(
@@ -38,8 +46,8 @@ def player_page(traces: Sequence[Trace], *, title: str) -> str:
         title=escape(title),
         style=style,
         script=script,
-        plain="".join(f"<p>{escape(reading.text)}</p>" for reading in readings),
-        data=_embedded([_playable(reading, i) for i, reading in enumerate(readings, start=1)]),
+        plain="".join(f"<p>{escape(trace.text)}</p>" for trace in traces),
+        data=_embedded([_playable(*pair) for pair in zip(traces, called, strict=True)]),
     )
 
 
@@ -52,21 +60,35 @@ def _hash(source: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _playable(reading: Reading, number: int) -> dict[str, object]:
-    tokens = zip(reading.start, reading.locked, strict=True)
+def _name(trace: Trace, number: int) -> str:
+    """What was given, its holes as dots: "The Eagle is a … coffee shop"; else "Text 3"."""
+    slots = zip(opening(trace), trace.slots, strict=True)
+    given = "".join(ink.piece or "" if slot.locked else " … " for ink, slot in slots)
+    words = re.sub(r"\s*…[\s…]*", " … ", " ".join(given.split())).strip()
+    if not words.strip("… "):
+        return f"Text {number}"
+    if len(words) <= _NAME:
+        return words
+    return words[:_NAME].rsplit(" ", 1)[0].rstrip("… ") + " …"
+
+
+def _playable(trace: Trace, name: str) -> dict[str, object]:
+    slots = zip(opening(trace), trace.slots, strict=True)
     return {
-        "title": reading.title or f"Text {number}",
-        "text": reading.text,
-        "passes": reading.passes,
-        "seed": reading.seed,
-        "tokens": [{"piece": slot.piece, "locked": locked} for slot, locked in tokens],
+        "title": name,
+        "text": trace.text,
+        "passes": trace.passes,
+        "seed": trace.seed,
+        "tokens": [
+            {"piece": ink.piece, "sure": ink.sure, "locked": slot.locked} for ink, slot in slots
+        ],
         "steps": [
             {
                 "step": event.step,
-                "set": [[at, slot.piece, round(slot.sure, 4)] for at, slot in event.written],
+                "set": [[one.position, one.piece, one.confidence] for one in event.commits],
                 "remask": event.remasked,
             }
-            for event in reading.events
+            for event in trace.events
         ],
     }
 

@@ -36,10 +36,9 @@ def chat(
     """
     import sys
 
-    from sfumato.sampling.tasks import write as write_texts
-
     from sfumato.errors import ModelError
-    from sfumato.text.records import Message
+    from sfumato.sampling.tasks import write as write_texts
+    from sfumato.text.dialogue import Message
     from sfumato_apps.choices import open_model, policy_of
 
     opened = open_model(model)

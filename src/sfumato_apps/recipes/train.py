@@ -85,8 +85,9 @@ def train(
     from sfumato.text.corpora import parse_source
     from sfumato.training.trainer import DiffusionTrainer
     from sfumato_apps import training_run as run
+    from sfumato_apps.notes import Notes
 
-    notes = run.Notes()
+    notes = Notes()
     resumed = run.checkpoint_to_resume(out, resume=resume)
     splits = run.read_splits(
         [parse_source(text) for text in data],

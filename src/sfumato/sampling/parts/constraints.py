@@ -37,8 +37,7 @@ class Scene:
     Attributes:
         frame: for its canvas and which positions are pending.
         ids: tokens now; differ from the frame's while new tokens are examined, *shape* `B L`.
-        written: positions that hold text: they exist and are neither pending nor an end,
-            *shape* `B L`.
+        settled: positions that exist and are not pending, *shape* `B L`.
         batch: row of each predicted position, *shape* `M`.
         position: the predicted positions, *shape* `M`.
         specials: ids with a meaning of their own.
@@ -46,10 +45,15 @@ class Scene:
 
     frame: Frame
     ids: Int[Tensor, "B L"]
-    written: Bool[Tensor, "B L"]
+    settled: Bool[Tensor, "B L"]
     batch: Int[Tensor, "M"]
     position: Int[Tensor, "M"]
     specials: Specials
+
+    @property
+    def written(self) -> Bool[Tensor, "B L"]:
+        """Positions that hold text, which an end is not."""
+        return self.settled & ~self.specials.ends(self.ids)
 
     def text(self, reach: int) -> Int[Tensor, "B P"]:
         """Written tokens, −1 elsewhere, with `reach` unknown positions on both sides."""
@@ -83,10 +87,9 @@ def scene(
 ) -> Scene:
     """The scene of the positions `place` (rows and positions), with `ids` on the canvas."""
     settled = frame.canvas.attend & (~frame.pending | (ids != frame.ids))
-    written = settled & ~specials.ends(ids)
     batch, position = place
     return Scene(
-        frame=frame, ids=ids, written=written, batch=batch, position=position, specials=specials
+        frame=frame, ids=ids, settled=settled, batch=batch, position=position, specials=specials
     )
 
 
@@ -121,10 +124,10 @@ def ends_in_place(view: Scene, *, closing: bool) -> Forbidden:
 
     Args:
         view: the predicted positions.
-        closing: an end closes its hole, so none stands left of text that the hole holds.
+        closing: an end closes its hole, so none stands left of anything that the hole holds.
     """
     canvas = view.frame.canvas
-    free = view.frame.pending & ~_text_follows(view) if closing else view.frame.pending
+    free = view.frame.pending & ~_more_follows(view) if closing else view.frame.pending
     no_pad = ~(canvas.optional & free)[view.batch, view.position]
     no_eos = ~(canvas.terminal & free)[view.batch, view.position]
     row = torch.cat([no_pad.nonzero()[:, 0], no_eos.nonzero()[:, 0]])
@@ -136,7 +139,7 @@ def ends_in_place(view: Scene, *, closing: bool) -> Forbidden:
 def outranked(
     tokens: Int[Tensor, "B L"], chosen: Bool[Tensor, "B L"], rank: Int[Tensor, "B L"], view: Scene
 ) -> Bool[Tensor, "B L"]:
-    """New tokens that contradict a better ranked one: an end, and text to its right in one hole.
+    """New tokens that contradict a better ranked one: an end, and more to its right in one hole.
 
     Args:
         tokens: the new token of each chosen position.
@@ -144,17 +147,27 @@ def outranked(
         rank: their places in the order.
         view: where the holes are.
     """
-    hole, end = holes(view.frame), view.specials.ends(tokens)
+    hole = holes(view.frame)
+    end, more = chosen & view.specials.ends(tokens), chosen & (tokens != view.specials.pad)
     size = tokens.shape[1] + 1
-    never = size * size
-    # Holes are numbered from the left, so the nearest hole has the smallest key on either side.
-    key = torch.where(chosen & ~end, hole * size + rank, never)
-    text_right = key.flip(1).cummin(1).values.flip(1)
-    loses_end = (text_right // size == hole) & (text_right % size < rank)
-    key = torch.where(chosen & end, (size - hole) * size + rank, 2 * never)
-    end_left = key.cummin(1).values
-    loses_text = (end_left // size == size - hole) & (end_left % size < rank)
-    return chosen & (hole > 0) & torch.where(end, loses_end, loses_text)
+    never = torch.full_like(hole, 2 * size * size)
+    # Keys put the nearest hole first, then the rank; position i looks past itself by one.
+    key = torch.where(more, hole * size + rank, never)
+    right = _shifted(key.flip(1).cummin(1).values.flip(1), -1, never)
+    loses_end = end & (right // size == hole) & (right % size < rank)
+    key = torch.where(end, (size - hole) * size + rank, never)
+    left = _shifted(key.cummin(1).values, 1, never)
+    loses_more = more & (left // size == size - hole) & (left % size < rank)
+    return (hole > 0) & (loses_end | loses_more)
+
+
+def _shifted(values: Int[Tensor, "B L"], by: int, fill: Int[Tensor, "B L"]) -> Int[Tensor, "B L"]:
+    moved = fill.clone()
+    if by > 0:
+        moved[:, by:] = values[:, :-by]
+    else:
+        moved[:, :by] = values[:, -by:]
+    return moved
 
 
 def closed(frame: Frame, specials: Specials) -> Bool[Tensor, "B L"]:
@@ -171,13 +184,11 @@ def holes(frame: Frame) -> Int[Tensor, "B L"]:
     return starts.cumsum(1) * slot
 
 
-def _text_follows(view: Scene) -> Bool[Tensor, "B L"]:
-    """Whether the hole of each position holds text further right."""
-    hole = holes(view.frame)
+def _more_follows(view: Scene) -> Bool[Tensor, "B L"]:
+    """Whether the hole of each position holds text or the end of text further right."""
+    hole, held = holes(view.frame), view.settled & (view.ids != view.specials.pad)
     place = torch.arange(hole.shape[1], device=hole.device).expand_as(hole)
-    last = torch.full_like(hole, -1).scatter_reduce(
-        1, hole, torch.where(view.written, place, -1), "amax"
-    )
+    last = torch.full_like(hole, -1).scatter_reduce(1, hole, torch.where(held, place, -1), "amax")
     return (hole > 0) & (place < last.gather(1, hole))
 
 

@@ -135,20 +135,13 @@ def predict(
 
 
 def draw(rows: Rows, frame: Frame, tokens: TokenSampler) -> Int[Tensor, "K"]:
-    """A token for each row."""
-    uniform = numbers(frame, Purpose.TOKEN)[rows.batch, rows.position]
-    return tokens.draw(rows.logits, uniform, frame.time[rows.batch])
-
-
-def with_confidence(rows: Rows, tokens: Int[Tensor, "K"]) -> Written:
-    """The draws with their probabilities.
+    """A token for each row.
 
     Raises:
         ModelError: a logit is not a number.
         UsageError: all tokens are forbidden.
     """
-    confidence = rows.prob(tokens)
-    if not bool(torch.isfinite(confidence).all()):
+    if not bool(torch.isfinite(rows.log_z).all()):
         if bool((rows.top == -torch.inf).any()):
             raise UsageError(
                 "the constraints forbid every token at some position: ban less, or allow a "
@@ -157,6 +150,13 @@ def with_confidence(rows: Rows, tokens: Int[Tensor, "K"]) -> Written:
         raise ModelError(
             "the model's logits are not finite: its weights are damaged, or its precision too low"
         )
+    uniform = numbers(frame, Purpose.TOKEN)[rows.batch, rows.position]
+    return tokens.draw(rows.logits, uniform, frame.time[rows.batch])
+
+
+def with_confidence(rows: Rows, tokens: Int[Tensor, "K"]) -> Written:
+    """Tokens with their probabilities at temperature 1."""
+    confidence = rows.prob(tokens)
     return Written(batch=rows.batch, position=rows.position, token=tokens, confidence=confidence)
 
 

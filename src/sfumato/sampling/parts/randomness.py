@@ -79,7 +79,7 @@ def row_numbers(frame: Frame, purpose: Purpose) -> Float64[Tensor, "B"]:
 
 def gumbel(uniforms: Float64[Tensor, "*S"]) -> Float64[Tensor, "*S"]:
     """Standard Gumbel numbers from uniform ones, −log(−log u), finite for u = 0."""
-    return -torch.log(-torch.log(uniforms + 2.0**-54))
+    return -torch.log(-torch.log(uniforms.clamp(min=2.0**-54)))
 
 
 def seed_rows(seeds: int | Sequence[int], rows: int, device: torch.device) -> Int[Tensor, "B"]:

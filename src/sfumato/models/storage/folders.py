@@ -138,7 +138,7 @@ def read_network(folder: Path, *, trust_remote_code: bool = False) -> Opened:
             "with save_pretrained of a current transformers"
         )
     try:
-        with _quiet():
+        with quiet():
             network, found = AutoModelForMaskedLM.from_pretrained(
                 folder,
                 use_safetensors=True,
@@ -168,7 +168,7 @@ def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     if (folder / "tokenizer.json").is_file():
         read_json(folder / "tokenizer.json")  # the tokenizer's own error has no type to catch
     try:
-        with _quiet():
+        with quiet():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=trust_remote_code
             )
@@ -256,13 +256,16 @@ def pretrained_tokenizer(
 
 def first_line(error: BaseException) -> str:
     """An error as one short line."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:300]}"
+    text = str(error).strip()
+    line = f"{type(error).__name__}: {text.splitlines()[0][:300] if text else ''}"
+    if "trust_remote_code" in text:
+        line += " (trust_remote_code is off; turn it on only for code that you have read)"
+    return line
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps transformers' load report and progress bar off the terminal."""
+def quiet() -> Iterator[None]:
+    """Keeps transformers' load report and progress bars off the terminal."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""What a checkpoint folder holds: transformers' files, `sfumato.json` and the model card."""

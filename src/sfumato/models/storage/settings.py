@@ -1,0 +1,152 @@
+"""`sfumato.json`, what makes a folder of transformers a diffusion model, and the model card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import sfumato
+from sfumato.errors import ModelError, UsageError
+from sfumato.models.storage.folders import first_line, read_json
+from sfumato.noise import schedules
+from sfumato.noise.masked import MaskedProcess
+from sfumato.noise.uniform import UniformProcess
+from sfumato.protocols import Process
+from sfumato.text.vocabulary import Vocabulary
+
+SETTINGS = "sfumato.json"
+_FORMAT = 1
+_KINDS: Mapping[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        MaskedProcess,
+        UniformProcess,
+        schedules.Linear,
+        schedules.Cosine,
+        schedules.Polynomial,
+        schedules.LogLinear,
+        schedules.Geometric,
+    )
+}
+
+
+def write_settings(
+    folder: Path, process: Process, vocabulary: Vocabulary, metadata: Mapping[str, Any]
+) -> None:
+    """Writes `sfumato.json`, with the sha256 of every file that is there.
+
+    Raises:
+        ModelError: the process is not one that can be written down.
+    """
+    settings = {
+        "format": _FORMAT,
+        "version": sfumato.__version__,
+        "process": _described(process),
+        "roles": dict(vocabulary.roles),
+        "metadata": dict(metadata),
+        "sha256": {path.name: digest_of(path) for path in sorted(folder.iterdir())},
+    }
+    text = json.dumps(settings, ensure_ascii=False, indent=1, default=str) + "\n"
+    (folder / SETTINGS).write_text(text, encoding="utf-8")
+
+
+def read_settings(folder: Path) -> Mapping[str, Any]:
+    """What `sfumato.json` says, checked against the files; empty for a plain encoder.
+
+    Raises:
+        ModelError: it is broken, or a file is not the one that was saved.
+    """
+    path = folder / SETTINGS
+    if not path.is_file():
+        return {}
+    settings = read_json(path)
+    digests = settings.get("sha256")
+    if settings.get("format") != _FORMAT or not isinstance(digests, dict):
+        raise ModelError(
+            f"{path} has format {settings.get('format')!r}, expected {_FORMAT}: it is broken or "
+            "was made by another version of sfumato"
+        )
+    for name, digest in digests.items():
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder / name} is missing: copy the checkpoint again")
+        if digest_of(folder / name) != digest:
+            raise ModelError(
+                f"{folder / name} is not the file that was saved (its sha256 differs from "
+                f"{SETTINGS}): copy it again, or delete its entry there if you changed it yourself"
+            )
+    return settings
+
+
+def _described(part: Any) -> dict[str, Any]:  # noqa: ANN401
+    """A process or schedule as JSON: its kind and its fields; the mask is the vocabulary's."""
+    kind = type(part).__name__
+    if _KINDS.get(kind) is not type(part):
+        raise ModelError(f"a checkpoint cannot hold {kind}: expected one of {sorted(_KINDS)}")
+    values = {f.name: getattr(part, f.name) for f in fields(part) if f.name != "mask"}
+    return {
+        "kind": kind,
+        **{n: _described(v) if n == "schedule" else v for n, v in values.items()},
+    }
+
+
+def process_of(settings: Mapping[str, Any], vocabulary: Vocabulary, folder: Path) -> Process:
+    """The process of the settings; masked noise, linear in time, if they name none.
+
+    Raises:
+        ModelError: a process or schedule that this version does not know.
+    """
+    try:
+        values = dict(settings.get("process", {"kind": "MaskedProcess"}))
+        inner = dict(values.pop("schedule", {"kind": "Linear"}))
+        values["schedule"] = _KINDS[inner.pop("kind")](**inner)
+        kind = _KINDS[values.pop("kind")]
+        names = {f.name for f in fields(kind)}
+        if "mask" in names:
+            values["mask"] = vocabulary.mask
+        if "excluded" in names:
+            values["excluded"] = tuple(values.get("excluded", ()))
+        process: Process = kind(**values)
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise ModelError(
+            f"{folder / SETTINGS} names a process or schedule that this version does not know: "
+            f"{first_line(error)}"
+        ) from error
+    return process
+
+
+def card(network: str, size: int, process: Process, metadata: Mapping[str, Any]) -> str:
+    """The model card: `title`, `about` and `licence` have places of their own.
+
+    Args:
+        network: class of the network.
+        size: number of its parameters.
+        process: the noise.
+        metadata: where the model comes from.
+
+    Example:
+        >>> "1.50M" in card("BertForMaskedLM", 1_500_000, MaskedProcess(mask=0), {"seed": 0})
+        True
+    """
+    rest = {name: v for name, v in metadata.items() if name not in {"title", "about", "licence"}}
+    template = resources.files("sfumato.models.storage").joinpath("assets/card.md")
+    return template.read_text(encoding="utf-8").format(
+        licence=metadata.get("licence", "unknown"),
+        title=metadata.get("title", "A text diffusion model"),
+        about=metadata.get("about", "Its data and settings are listed below."),
+        network=network,
+        millions=size / 1e6,
+        process=type(process).__name__,
+        version=sfumato.__version__,
+        origin=json.dumps(rest, ensure_ascii=False, indent=1, default=str),
+    )
+
+
+def digest_of(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
