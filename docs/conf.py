@@ -9,7 +9,7 @@ import sfumato
 
 project = "sfumato"
 author = "The sfumato authors"
-copyright = f"2025, {author}"
+copyright = f"2026, {author}"
 release = version = sfumato.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon"]
@@ -22,7 +22,8 @@ myst_heading_anchors = 3
 
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
+python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
@@ -70,7 +71,7 @@ def _entry(name: str) -> str:
     value = getattr(sfumato, name)
     kind = "autoclass" if isinstance(value, type) else "autofunction"
     kind = kind if callable(value) else "autodata"
-    return f".. {kind}:: {sfumato._HOME[name]}.{name}"
+    return f".. {kind}:: sfumato.{name}"
 
 
 write_reference()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from sfumato.errors import UsageError
 
 if TYPE_CHECKING:
     from sfumato.models.checkpoints import Checkpoint
-
-    from sfumato.sampling.decoding import DecodingPolicy
-
-SHIPPED = Path(__file__).parent / "shipped"
+    from sfumato.sampling.tasks import Policy
 
 OrderName = Literal["max_prob", "margin", "entropy", "random", "left_to_right", "sampled_prob"]
 
@@ -19,38 +17,54 @@ def open_model(name: str | None) -> Checkpoint:
     """The model of a folder or hub name, the shipped one if None; ready to write."""
     from sfumato.models.checkpoints import load
 
-    checkpoint = load(str(SHIPPED) if name is None else name)
-    checkpoint.denoiser.eval()
-    return checkpoint
+    return load() if name is None else load(name)
 
 
 def policy_of(
+    model: Checkpoint,
     *,
-    order: OrderName,
-    steps: int,
-    threshold: float | None,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    block: int | None,
-    no_repeat: int | None,
-    guidance: float | None,
-) -> DecodingPolicy:
-    """The decoding policy that the options of `write`, `fill` and `chat` describe."""
-    from sfumato.sampling.parts.guidance import ClassifierFree
+    order: OrderName = "max_prob",
+    steps: int = 64,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    threshold: float | None = None,
+    block: int | None = None,
+    no_repeat: int | None = None,
+    guidance: float | None = None,
+) -> Policy:
+    """How to write with a model, from the options of `write`, `fill`, `chat` and `evaluate`.
 
+    Raises:
+        UsageError: an option that the model's noise has no use for.
+    """
+    from sfumato.sampling.ancestral import Ancestral, marks_noise
     from sfumato.sampling.decoding import DecodingPolicy
     from sfumato.sampling.parts import planners
     from sfumato.sampling.parts.constraints import Repetition
+    from sfumato.sampling.parts.guidance import ClassifierFree
     from sfumato.sampling.parts.logits import TokenSampler
     from sfumato.sampling.parts.planners import Blocks, Order
     from sfumato.sampling.parts.quotas import Even, Threshold
+    from sfumato.sampling.tasks import specials_of
 
+    tokens = TokenSampler(temperature=temperature, top_k=top_k, top_p=top_p)
+    if not marks_noise(model.process, specials_of(model.vocabulary)):
+        masked = {
+            "threshold": threshold,
+            "block": block,
+            "no-repeat": no_repeat,
+            "guidance": guidance,
+        }
+        given = [f"--{name}" for name, value in masked.items() if value is not None]
+        if given:
+            raise UsageError(f"{', '.join(given)}: only for models of masked noise")
+        return Ancestral(process=model.process, steps=steps, tokens=tokens)
     return DecodingPolicy(
         blocks=Blocks(size=block),
         order=Order(by=getattr(planners, order)),
         quota=Even(steps=steps) if threshold is None else Threshold(probability=threshold),
-        tokens=TokenSampler(temperature=temperature, top_k=top_k, top_p=top_p),
+        tokens=tokens,
         guidance=None if guidance is None else ClassifierFree(scale=guidance),
         constraints=() if no_repeat is None else (Repetition(size=no_repeat),),
     )

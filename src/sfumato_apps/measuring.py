@@ -5,17 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from sfumato.models.checkpoints import Checkpoint
-from sfumato.sampling.tasks import write
-
 from sfumato.errors import DataError
 from sfumato.evaluation.diversity import distinct_n, div, unigram_entropy
 from sfumato.evaluation.loops import loop_place, loop_rate
 from sfumato.evaluation.perplexity import causal_perplexity, elbo
 from sfumato.evaluation.records import Metric
 from sfumato.evaluation.report import Report, Run
+from sfumato.models.checkpoints import Checkpoint
 from sfumato.noise.times import Stratified
-from sfumato.sampling.decoding import DecodingPolicy
+from sfumato.sampling.tasks import Policy, write
 from sfumato.text.batching import encode
 from sfumato.text.corpora import mix, parse_source
 from sfumato.text.records import TextRecord
@@ -27,7 +25,7 @@ def compare(
     model: Checkpoint,
     data: Sequence[str],
     *,
-    policy: DecodingPolicy,
+    policy: Policy,
     judge: str | None,
     n: int,
     draws: int,

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfumato.sampling.tasks import Sample
-
 from sfumato_apps.player import player_page
 
 

@@ -62,7 +62,8 @@ def test_train_leaves_an_ordinary_folder(folder: Path) -> None:
     """Weights, tokenizer, card, settings and a journal with losses, bounds and samples."""
     for name in ("model.safetensors", "tokenizer.json", "sfumato.json", "README.md", "train.yaml"):
         assert (folder / name).is_file(), name
-    kinds = {json.loads(line)["kind"] for line in (folder / "journal.jsonl").open()}
+    lines = (folder / "journal.jsonl").read_text().splitlines()
+    kinds = {json.loads(line)["kind"] for line in lines}
     assert kinds == {"train", "valid", "sample"}
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import typer
 import typer.main
-from tests.house import blocks
-from tests.house.source import ROOT
 
 from sfumato_apps.cli import build
+from tests.house import blocks
+from tests.house.source import ROOT
 
 # Programs that a reader has or that the page itself installs.
 FOREIGN = {"accelerate", "cat", "cd", "cp", "echo", "git", "head", "ls", "mkdir", "pip", "printf"}

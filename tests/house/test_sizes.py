@@ -9,6 +9,7 @@ import ast
 from collections import Counter
 
 import pytest
+
 from tests.house import exceptions, source
 
 GUIDE = {"lines": 40, "parameters": 6, "nesting": 3}

@@ -47,6 +47,8 @@ TIME, CARD = "time.safetensors", "README.md"
 _DRAFT, _READY = ".saving-", ".saved"
 _REPLACED = ("model*.safetensors", "model.safetensors.index.json", TIME)
 
+SHIPPED = Path(__file__).parents[1] / "shipped"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
@@ -79,12 +81,15 @@ class Checkpoint:
 
 
 def load(
-    name: str | Path, *, trust_remote_code: bool = False, device: torch.device | str = "cpu"
+    name: str | Path = SHIPPED,
+    *,
+    trust_remote_code: bool = False,
+    device: torch.device | str = "cpu",
 ) -> Checkpoint:
-    """Opens a folder or a name on the hub; a plain encoder gets masked noise, linear in time.
+    """Opens a folder or hub name; a plain encoder gets masked noise, linear in time.
 
     Args:
-        name: folder or hub name.
+        name: folder or hub name; the small model of the package if not given.
         trust_remote_code: run Python code that comes with the checkpoint.
         device: where the weights go, as float32.
 

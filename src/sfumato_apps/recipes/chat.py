@@ -48,15 +48,13 @@ def chat(
             file=sys.stderr,
         )
     policy = policy_of(
+        opened,
         order=order,
         steps=steps,
-        threshold=None,
         temperature=temperature,
-        top_k=None,
         top_p=top_p,
         block=block,
         no_repeat=no_repeat,
-        guidance=None,
     )
     turns = [] if system is None else [Message(role="system", content=system)]
     while True:

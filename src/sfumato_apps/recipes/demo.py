@@ -26,24 +26,20 @@ def demo(*, out: Path = Path("demo"), model: str | None = None, seed: int = 0) -
     import sys
 
     from rich.console import Console
-    from sfumato.sampling.tasks import fill, write
 
+    from sfumato.sampling.tasks import fill, write
     from sfumato_apps.choices import open_model, policy_of
     from sfumato_apps.player import player_page
 
     console = Console(highlight=False, soft_wrap=True)
+    opened = open_model(model)
     policy = policy_of(
+        opened,
         order="max_prob",
         steps=64,
-        threshold=None,
         temperature=0.8,
-        top_k=None,
         top_p=0.95,
-        block=None,
-        no_repeat=None,
-        guidance=None,
     )
-    opened = open_model(model)
     samples = []
     console.print("[bold]Three texts from noise[/bold]")
     for prompt in PROMPTS:

@@ -56,19 +56,19 @@ def evaluate(
     from sfumato_apps.choices import open_model, policy_of
     from sfumato_apps.measuring import compare
 
+    opened = open_model(model)
     policy = policy_of(
+        opened,
         order=order,
         steps=steps,
         threshold=threshold,
         temperature=temperature,
-        top_k=None,
         top_p=top_p,
         block=block,
         no_repeat=no_repeat,
-        guidance=None,
     )
     report = compare(
-        open_model(model),
+        opened,
         data,
         policy=policy,
         judge=judge,

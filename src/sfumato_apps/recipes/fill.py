@@ -52,22 +52,21 @@ def fill(
     import sys
 
     from sfumato.sampling.tasks import fill as fill_texts
-
     from sfumato_apps.choices import open_model, policy_of
     from sfumato_apps.output import deliver
 
     if text == "-":
         text = sys.stdin.read()
+    opened = open_model(model)
     policy = policy_of(
+        opened,
         order=order,
         steps=steps,
         threshold=threshold,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
-        block=None,
         no_repeat=no_repeat,
-        guidance=None,
     )
-    samples = fill_texts(open_model(model), text, n=n, free_slots=slots, policy=policy, seed=seed)
+    samples = fill_texts(opened, text, n=n, free_slots=slots, policy=policy, seed=seed)
     deliver(samples, json_lines=json, trace=trace, page=page)

@@ -26,7 +26,6 @@ def probe(
     import sys
 
     from sfumato.models.probe import probe as probe_model
-
     from sfumato.text.corpora import mix, parse_source
     from sfumato_apps.training_run import texts_of
 

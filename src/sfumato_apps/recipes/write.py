@@ -52,11 +52,12 @@ def write(
         page: Write a page that plays how the texts emerged.
     """
     from sfumato.sampling.tasks import write as write_texts
-
     from sfumato_apps.choices import open_model, policy_of
     from sfumato_apps.output import deliver
 
+    opened = open_model(model)
     policy = policy_of(
+        opened,
         order=order,
         steps=steps,
         threshold=threshold,
@@ -67,7 +68,5 @@ def write(
         no_repeat=no_repeat,
         guidance=guidance,
     )
-    samples = write_texts(
-        open_model(model), prompt=prompt, n=n, length=length, policy=policy, seed=seed
-    )
+    samples = write_texts(opened, prompt=prompt, n=n, length=length, policy=policy, seed=seed)
     deliver(samples, json_lines=json, trace=trace, page=page)

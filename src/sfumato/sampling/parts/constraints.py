@@ -1,15 +1,14 @@
 """Constraints: tokens that a position must not take, found from what is written around it.
 
 A constraint returns (row, token) pairs, and these few logits are lowered in place; no pass over
-the vocabulary is made. What is written lies on both sides of a position, so every rule looks to
-both sides.
+the vocabulary is made. What is written lies on both sides of a position, so every rule looks to both.
 
     written      the  cat   ▒    the   cat   sat
                        └ forbidden here by Repetition(size=2): "the", which would make a second
                          "the cat" with its right neighbour … and whatever follows "cat" elsewhere
 
-Positions that are written in the same step do not see each other. `violations` asks the same
-rules again with the new tokens in place, and all but the best ranked of the offenders wait.
+Positions written in one step do not see each other: `violations` asks the same rules again with
+the new tokens in place, and all but the best ranked of the offenders wait.
 
 Legend of shapes: `B` batch, `L` positions, `M` predicted positions, `E` forbidden pairs.
 """
@@ -148,26 +147,18 @@ def outranked(
         view: where the holes are.
     """
     hole = holes(view.frame)
-    end, more = chosen & view.specials.ends(tokens), chosen & (tokens != view.specials.pad)
+    new = chosen & (hole > 0)
+    end, more = new & view.specials.ends(tokens), new & (tokens != view.specials.pad)
     size = tokens.shape[1] + 1
-    never = torch.full_like(hole, 2 * size * size)
-    # Keys put the nearest hole first, then the rank; position i looks past itself by one.
+    never, beside = 2 * size * size, torch.nn.functional.pad
+    # Keys put the nearest hole first, then the rank; a position looks past itself by one.
     key = torch.where(more, hole * size + rank, never)
-    right = _shifted(key.flip(1).cummin(1).values.flip(1), -1, never)
+    right = beside(key.flip(1).cummin(1).values.flip(1)[:, 1:], (0, 1), value=never)
     loses_end = end & (right // size == hole) & (right % size < rank)
     key = torch.where(end, (size - hole) * size + rank, never)
-    left = _shifted(key.cummin(1).values, 1, never)
+    left = beside(key.cummin(1).values[:, :-1], (1, 0), value=never)
     loses_more = more & (left // size == size - hole) & (left % size < rank)
-    return (hole > 0) & (loses_end | loses_more)
-
-
-def _shifted(values: Int[Tensor, "B L"], by: int, fill: Int[Tensor, "B L"]) -> Int[Tensor, "B L"]:
-    moved = fill.clone()
-    if by > 0:
-        moved[:, by:] = values[:, :-by]
-    else:
-        moved[:, :by] = values[:, -by:]
-    return moved
+    return loses_end | loses_more
 
 
 def closed(frame: Frame, specials: Specials) -> Bool[Tensor, "B L"]:
@@ -188,7 +179,8 @@ def _more_follows(view: Scene) -> Bool[Tensor, "B L"]:
     """Whether the hole of each position holds text or the end of text further right."""
     hole, held = holes(view.frame), view.settled & (view.ids != view.specials.pad)
     place = torch.arange(hole.shape[1], device=hole.device).expand_as(hole)
-    last = torch.full_like(hole, -1).scatter_reduce(1, hole, torch.where(held, place, -1), "amax")
+    last = hole.new_full((hole.shape[0], hole.shape[1] + 1), -1)
+    last = last.scatter_reduce(1, hole, torch.where(held, place, -1), "amax")
     return (hole > 0) & (place < last.gather(1, hole))
 
 
