@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test slow lint types docs wheel check constraints clean
@@ -20,10 +21,10 @@ demo: $(VENV)/.core  ## install what is needed, then write demo/demo.html
 	$(BIN)/sfumato demo --out demo
 
 test: $(VENV)/.test  ## the default tests: offline, without a GPU
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 slow: $(VENV)/.test  ## the tests that take more than a few seconds
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 lint: $(VENV)/.lint  ## ruff and the import contracts
 	$(BIN)/ruff check .

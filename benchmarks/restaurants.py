@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from sfumato.models.checkpoints import load, pretrained_tokenizer
-from sfumato.sampling.tasks import write
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import sfumato_apps.cli
@@ -27,8 +25,10 @@ from sfumato.evaluation.diversity import div, unigram_entropy
 from sfumato.evaluation.loops import loop_rate
 from sfumato.evaluation.perplexity import causal_perplexity, elbo
 from sfumato.evaluation.records import Metric
+from sfumato.models.checkpoints import load, pretrained_tokenizer
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.parts.logits import TokenSampler
+from sfumato.sampling.tasks import write
 from sfumato.text.batching import Example, encode
 from sfumato.text.corpora import Source, mix
 from sfumato.text.records import TextRecord, split

@@ -102,11 +102,11 @@ def new_model(
     seed: int,
 ) -> Checkpoint:
     """A vocabulary learnt from the training texts and a warm-started model over it."""
-    texts = texts_of(splits.train.records)
-    vocabulary = learn_vocabulary(texts, size=size)
+    vocabulary = learn_vocabulary(texts_of(splits.train.records), size=size)
     family = _FAMILIES[noise](vocabulary)
     denoiser = new_encoder(vocabulary, architecture=architecture, seed=seed, **sizes)
-    warm_start(denoiser, [vocabulary.encode(text) for text in texts], seed=seed)
+    examples = encode_all(splits.train, vocabulary, sizes["max_length"], Notes())
+    warm_start(denoiser, [(*example.ids, vocabulary.pad) for example in examples], seed=seed)
     return Checkpoint(
         denoiser=_fitted(denoiser, family),
         vocabulary=vocabulary,
@@ -119,7 +119,7 @@ def _fitted(denoiser: EncoderDenoiser, family: Family) -> EncoderDenoiser:
     """The same network as a denoiser of the family's noise."""
     time = denoiser.time
     if family.timed and time is None:
-        time = TimeEmbedding(width=int(denoiser.network.config.hidden_size))
+        time = TimeEmbedding(width=denoiser.word_embeddings.shape[1])
     return denoiser_of(denoiser.network, family.process, mask=denoiser.mask, time=time)
 
 

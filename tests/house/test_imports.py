@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-
 from tests.house import source
 
 HELP_CPU_SECONDS = 0.3

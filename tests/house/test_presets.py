@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.house.source import SRC
 
 from sfumato.errors import UsageError
 from sfumato_apps.cli import RECIPES
 from sfumato_apps.signatures import read_preset
-from tests.house.source import SRC
 
 FOLDER = SRC / "sfumato_apps" / "presets"
 PRESETS = sorted(FOLDER.glob("*.yaml"))

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 
 import pytest
-
 from tests.house import exceptions, source
 
 PROTOCOLS = "sfumato.protocols"

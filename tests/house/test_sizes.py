@@ -9,7 +9,6 @@ import ast
 from collections import Counter
 
 import pytest
-
 from tests.house import exceptions, source
 
 GUIDE = {"lines": 40, "parameters": 6, "nesting": 3}

@@ -9,9 +9,9 @@ import inspect
 from types import ModuleType
 
 import pytest
+from tests.house import exceptions, source
 
 import sfumato
-from tests.house import exceptions, source
 
 INIT = next(module for module in source.modules() if module.name == "sfumato")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.models import networks
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertModel
 
 from sfumato.errors import ModelError, ResourceError
@@ -23,7 +24,6 @@ from sfumato.noise.schedules import Geometric, Polynomial
 from sfumato.noise.uniform import UniformProcess
 from sfumato.text.dialogue import Message, encode_dialogue
 from sfumato.text.vocabulary import learn_vocabulary
-from tests.models import networks
 
 WORDS = learn_vocabulary(["a cat sat on a mat", "the dog saw the cat"], size=300)
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.models import networks
+from tests.models.networks import CONFIGS, LENGTH, MASK, PAD, SIZE
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
@@ -20,8 +22,6 @@ from transformers import (
 from sfumato.errors import ModelError, UsageError
 from sfumato.models.conditioning import TimeEmbedding
 from sfumato.models.encoders import EncoderDenoiser
-from tests.models import networks
-from tests.models.networks import CONFIGS, LENGTH, MASK, PAD, SIZE
 
 ALL = sorted(CONFIGS)
 GATHERING = [name for name in ALL if name != "deberta-v2, new head"]

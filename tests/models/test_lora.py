@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.models import networks
+from tests.models.networks import MASK, SIZE
 
 from sfumato.errors import UsageError
 from sfumato.models.lora import merged, with_lora
-from tests.models import networks
-from tests.models.networks import MASK, SIZE
 
 
 @pytest.mark.parametrize("name", ["bert", "modernbert"])

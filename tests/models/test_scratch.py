@@ -92,7 +92,7 @@ def test_embeddings_are_the_leading_directions_of_the_ppmi(words: Vocabulary) ->
     denoiser = _encoder(words)
     before = denoiser.word_embeddings.detach().clone()
     rows = _rows(words)
-    warm_start(denoiser, rows, window=3)
+    warm_start(denoiser, rows, window=3, exponent=0.5)
     matrix = ppmi(cooccurrence([torch.tensor(row) for row in rows], words.size, 3)).to_dense()
     left, values, _ = torch.linalg.svd(matrix)
     exact = nn.functional.normalize(left[:, :32] * values[:32] ** 0.5)

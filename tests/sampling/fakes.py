@@ -96,10 +96,10 @@ def prompted(slots: int = 12, *, optional: bool = False, rows: int = 1) -> Canva
 def mixed() -> Canvas:
     """Rows of unlike shape and length, one without anything to write."""
     rows = [
-        [Locked(ids=(4, 7)), Hole(slots=9, optional=True)],
+        [Locked(ids=(4, 7)), Hole(slots=7, optional=True)],
         [Locked(ids=(4,)), Hole(slots=3), Locked(ids=(11, 12)), Hole(slots=4, optional=True)],
         [Locked(ids=(4, 5, 6))],
-        [Hole(slots=2, optional=True), Locked(ids=(9,)), Hole(slots=10, optional=True)],
+        [Hole(slots=2, optional=True), Locked(ids=(9,)), Hole(slots=6, optional=True)],
     ]
     return stack([lay_out(parts, mask=SPECIALS.mask) for parts in rows], pad=SPECIALS.pad)
 

@@ -15,7 +15,7 @@ from sfumato.sampling.parts import planners
 from sfumato.sampling.parts.planners import Blocks, Order
 from sfumato.sampling.parts.quotas import EntropyBound, Fixed
 
-CHAINS = 1_200
+CHAINS = 800
 
 
 @pytest.fixture(scope="module")

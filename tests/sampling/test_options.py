@@ -42,9 +42,9 @@ from sfumato.text.canvas import Hole, Locked
 
 BOARD = canvas(
     Locked(ids=(4, 7, 8, 9)),
-    Hole(slots=14),
+    Hole(slots=8),
     Locked(ids=(11,)),
-    Hole(slots=6, optional=True),
+    Hole(slots=4, optional=True),
     rows=3,
 )
 SCHEDULED = DecodingPolicy(order=Order(by=planners.random), quota=Scheduled(steps=6))

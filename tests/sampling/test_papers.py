@@ -19,9 +19,9 @@ from sfumato.sampling import policies
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.loop import finish
 from sfumato.sampling.parts.guidance import ClassifierFree
+from sfumato.sampling.parts.logits import TokenSampler
 from sfumato.sampling.parts.planners import Blocks, Order, entropy
 from sfumato.sampling.parts.quotas import EntropyBound
-from sfumato.sampling.parts.logits import TokenSampler
 from sfumato.text.canvas import Hole, Locked, stack
 
 PROMPT, MASK = 4, SPECIALS.mask

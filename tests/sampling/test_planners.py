@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -176,7 +178,7 @@ def counts(quota: Quota, slots: int, rows: int = 1, blocks: Blocks | None = None
     policy = DecodingPolicy(quota=quota, blocks=blocks or Blocks())
     frames = list(sample(Whim(), canvas(Hole(slots=slots), rows=rows), policy, SPECIALS))
     left = [int(frame.pending[0].sum()) for frame in frames]
-    return [before - after for before, after in zip(left, left[1:], strict=False)]
+    return [before - after for before, after in pairwise(left)]
 
 
 def test_even_puts_the_remainder_first() -> None:
@@ -213,7 +215,7 @@ def test_a_binomial_schedule_has_the_mean_of_its_process() -> None:
 
 
 def test_hitting_times_are_those_of_ordered_uniform_numbers() -> None:
-    """The k-th of n hits, going down in time, is the k-th largest of n: mean (n − k + 1)/(n + 1)."""
+    """The k-th of n hits, downward in time, is the k-th largest: mean (n − k + 1)/(n + 1)."""
     policy = DecodingPolicy(order=Order(by=planners.random), quota=FirstHitting())
     frames = list(sample(Whim(), canvas(Hole(slots=4), rows=2_000), policy, SPECIALS))
     means = [float(frame.time.mean()) for frame in frames[1:-1]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -86,7 +87,7 @@ def test_remasking_keeps_the_marginals(kind: str) -> None:
     policy = policies.remdm(steps=5, kind=kind, eta=0.4, top_p=None)
     frames = list(sample(Whim(), canvas(Hole(slots=6), rows=2_000), policy, SPECIALS))
     taken = 0
-    for before, after in zip(frames, frames[1:], strict=False):
+    for before, after in pairwise(frames):
         share = float((~after.pending).double().mean())
         assert share == pytest.approx(after.step / 5, abs=0.012)
         taken += int((~before.pending & after.pending).sum())
@@ -123,7 +124,7 @@ def test_ends_are_not_taken_back() -> None:
 
 def _steps(policy: DecodingPolicy, *, optional: bool = False) -> list[tuple]:
     frames = list(sample(Whim(), prompted(10, optional=optional, rows=8), policy, SPECIALS))
-    return list(zip(frames, frames[1:], strict=False))
+    return list(pairwise(frames))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def second_thoughts(x_t: Tensor, where: Tensor, **_: object) -> Tensor:
 
 
 def test_editing_replaces_what_the_model_no_longer_believes() -> None:
-    """Left to right: 7; 7 7; now it wants 9, also for the two 7s; now there is no 7: all 7 again."""
+    """Left to right: 7; 7 7; now it wants 9, for the 7s too; now no 7 is left: all 7 again."""
     policy = DecodingPolicy(
         order=Order(by=planners.left_to_right),
         quota=Fixed(size=1),

@@ -101,8 +101,8 @@ def tokenization(texts: Sequence[str], vocabulary: Vocabulary) -> Tokenization:
     Example:
         >>> from sfumato.text.vocabulary import learn_vocabulary
         >>> words = learn_vocabulary(["a dog saw a dog"] * 9, size=300)
-        >>> tokenization(["dog saw dog"], words).characters_per_token
-        3.0
+        >>> tokenization(["a dog saw a dog"], words).characters_per_token
+        2.2
     """
     unknown = _unknown_id(vocabulary)
     ids = [token for text in texts for token in vocabulary.encode(text)]

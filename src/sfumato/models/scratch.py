@@ -47,7 +47,7 @@ def new_encoder(
     layers: int,
     heads: int,
     max_length: int,
-    architecture: str = "bert",
+    architecture: str = "modernbert",
     dropout: float = 0.0,
     seed: int = 0,
 ) -> EncoderDenoiser:
@@ -59,8 +59,8 @@ def new_encoder(
         layers: number of layers.
         heads: attention heads a layer; must divide `width`.
         max_length: the longest row.
-        architecture: "bert" (learnt positions; about 10 % faster on a CPU) or "modernbert"
-            (rotary positions, gated layers).
+        architecture: "modernbert" (rotary positions, gated layers: learns faster) or "bert"
+            (learnt positions: 10–15 % more tokens a second on a CPU).
         dropout: chance to drop a unit while training.
         seed: of the weights.
 
@@ -154,7 +154,7 @@ def warm_start(
     rows: Iterable[Sequence[int]],
     *,
     window: int = 10,
-    exponent: float = 0.5,
+    exponent: float = 1.0,
     seed: int = 0,
 ) -> None:
     """Sets the projection's bias and the tied embeddings from counts, in place.

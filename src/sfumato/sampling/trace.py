@@ -1,6 +1,6 @@
 """The compact record of a run: what each step wrote and took back, one JSON line a step.
 
-    {"format": "sfumato-trace/1", "text": "…", "seed": 0, "passes": 9, "tokens":
+    {"format": "sfumato-trace/1", "text": "…", "seed": 0, "passes": 9, "mask": 4, "tokens":
         [{"id": 2, "piece": "[CLS]", "locked": true}, {"id": 4, "piece": null, "locked": false}]}
     {"step": 1, "time": 0.98, "set": [[7, 311, " cat", 0.93]], "remask": []}
 
@@ -75,12 +75,13 @@ class Trace:
         text: the final text.
         seed: the row's seed.
         passes: evaluations of the network.
+        mask: id of what is not written.
         slots: the row before the first step.
         events: the steps that changed it.
 
     Example:
         >>> slot = Slot(id=4, piece=None, locked=False)
-        >>> trace = Trace(text="", seed=0, passes=1, slots=(slot,), events=())
+        >>> trace = Trace(text="", seed=0, passes=1, mask=4, slots=(slot,), events=())
         >>> read_jsonl(trace.to_jsonl()) == trace
         True
     """
@@ -88,17 +89,17 @@ class Trace:
     text: str
     seed: int
     passes: int
+    mask: int
     slots: tuple[Slot, ...]
     events: tuple[Event, ...]
 
     def states(self) -> Iterator[tuple[int, ...]]:
         """The ids before the first step and after each event."""
-        first = [slot.id for slot in self.slots]
-        ids = list(first)
+        ids = [slot.id for slot in self.slots]
         yield tuple(ids)
         for event in self.events:
             for position in event.remasked:
-                ids[position] = first[position]
+                ids[position] = self.mask
             for commit in event.commits:
                 ids[commit.position] = commit.id
             yield tuple(ids)
@@ -110,6 +111,7 @@ class Trace:
             "text": self.text,
             "seed": self.seed,
             "passes": self.passes,
+            "mask": self.mask,
             "tokens": [vars(slot) for slot in self.slots],
         }
         lines = [json.dumps(header, ensure_ascii=False), *(one.to_json() for one in self.events)]
@@ -133,6 +135,7 @@ def record(
         text=text,
         seed=int(frames[-1].seeds[row]),
         passes=int(frames[-1].passes[row]),
+        mask=specials.mask,
         slots=slots(frames[0], row, pieces, specials),
         events=tuple(one for one in steps if one is not None),
     )
@@ -192,6 +195,7 @@ def read_jsonl(text: str) -> Trace:
             text=header["text"],
             seed=header["seed"],
             passes=header["passes"],
+            mask=header["mask"],
             slots=tuple(
                 Slot(id=one["id"], piece=one["piece"], locked=one["locked"])
                 for one in header["tokens"]

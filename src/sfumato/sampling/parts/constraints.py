@@ -1,7 +1,7 @@
 """Constraints: tokens that a position must not take, found from what is written around it.
 
 A constraint returns (row, token) pairs, and these few logits are lowered in place; no pass over
-the vocabulary is made. What is written lies on both sides of a position, so every rule looks to both.
+the vocabulary is made. Text lies on both sides of a position, so every rule looks to both.
 
     written      the  cat   ▒    the   cat   sat
                        └ forbidden here by Repetition(size=2): "the", which would make a second
@@ -34,7 +34,7 @@ class Scene:
     """What a constraint looks at.
 
     Attributes:
-        frame: for its canvas and which positions are pending.
+        frame: the state.
         ids: tokens now; differ from the frame's while new tokens are examined, *shape* `B L`.
         settled: positions that exist and are not pending, *shape* `B L`.
         batch: row of each predicted position, *shape* `M`.
@@ -65,7 +65,7 @@ class Forbidden:
     """Pairs of a predicted position and a token, and what the token's logit loses.
 
     Attributes:
-        row: number of the predicted position, *shape* `E`.
+        row: number of the position among the predicted ones, *shape* `E`.
         token: the token, *shape* `E`.
         penalty: nats; ∞ forbids.
     """
@@ -118,8 +118,7 @@ def violations(
 def ends_in_place(view: Scene, *, closing: bool) -> Forbidden:
     """Where a text may end or a slot stay empty: always in force while sampling.
 
-    A slot takes padding only if it is optional, and the end of text only if no locked token
-    follows.
+    A slot takes padding only if it is optional, and the end of text if no locked token follows.
 
     Args:
         view: the predicted positions.
@@ -245,7 +244,7 @@ class Repetition:
         prompt: whether repeating what is locked counts.
 
     Raises:
-        UsageError: a size below 1, a penalty that is not positive, or single tokens forbidden.
+        UsageError: a size or penalty out of range, or single tokens forbidden.
 
     Example:
         >>> Repetition(size=3)
@@ -278,7 +277,8 @@ class Repetition:
                 agrees = agrees & self._same(own, candidate, view.position, offset)
                 run += agrees
         itself = torch.arange(length, device=text.device) == view.position[:, None]
-        repeats = (run >= self.size) & self._counts(view)[view.batch] & ~itself
+        counts = view.written if self.prompt else view.written & view.frame.canvas.editable
+        repeats = (run >= self.size) & counts[view.batch] & ~itself
         row, place = repeats.nonzero(as_tuple=True)
         penalty = math.inf if self.penalty is None else self.penalty
         return Forbidden(row=row, token=candidate[row, place], penalty=penalty)
@@ -297,7 +297,3 @@ class Repetition:
         place = torch.arange(length, device=own.device)[None] + offset
         shifted = torch.where(place == position[:, None], candidate, shifted)
         return (beside == shifted) & (beside != _UNKNOWN)
-
-    def _counts(self, view: Scene) -> Bool[Tensor, "B L"]:
-        """Positions whose n-grams must not be repeated."""
-        return view.written if self.prompt else view.written & view.frame.canvas.editable

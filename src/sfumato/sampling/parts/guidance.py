@@ -211,12 +211,13 @@ def place(
 def _fit(rows: Rows, pending: Bool[Tensor, "B L"], phrase: tuple[int, ...]) -> Float[Tensor, "B L"]:
     """Log-probability of a phrase at each start; −∞ where it does not fit."""
     log_p = rows.logits[:, list(phrase)] - rows.log_z[:, None]
+    length = pending.shape[1]
+    beyond = pending.shape[0], length + len(phrase)
     total = torch.zeros(pending.shape, device=pending.device)
     for offset in range(len(phrase)):
-        here = torch.full_like(total, -torch.inf)
+        here = torch.full(beyond, -torch.inf, device=pending.device)
         here[rows.batch, rows.position] = log_p[:, offset]
-        total[:, : total.shape[1] - offset] += here[:, offset:]
-        total[:, total.shape[1] - offset :] = -torch.inf
+        total += here[:, offset : offset + length]
     return total
 
 

@@ -23,9 +23,10 @@ from torch import Tensor
 from sfumato.errors import UsageError
 from sfumato.sampling.frames import Frame
 
-_GOLDEN = 0x9E3779B97F4A7C15
-_FIRST = 0xBF58476D1CE4E5B9
-_SECOND = 0x94D049BB133111EB
+# Words of 64 bits as torch stores them: signed.
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64
+_FIRST = 0xBF58476D1CE4E5B9 - 2**64
+_SECOND = 0x94D049BB133111EB - 2**64
 
 
 class Purpose(IntEnum):
@@ -61,9 +62,9 @@ def uniform(
         True
     """
     word = _mix(seeds)
-    word = _mix(word ^ _signed(step << 8 | purpose))
+    word = _mix(word ^ (step << 8 | purpose))
     word = _mix(word ^ positions)
-    return (_shift_right(word, 11)).double() * 2.0**-53
+    return (word >> 11 & 2**53 - 1).double() * 2.0**-53
 
 
 def numbers(frame: Frame, purpose: Purpose) -> Float64[Tensor, "B L"]:
@@ -101,17 +102,8 @@ def seed_rows(seeds: int | Sequence[int], rows: int, device: torch.device) -> In
 
 
 def _mix(word: Tensor) -> Tensor:
-    word = word + _signed(_GOLDEN)
-    word = (word ^ _shift_right(word, 30)) * _signed(_FIRST)
-    word = (word ^ _shift_right(word, 27)) * _signed(_SECOND)
-    return word ^ _shift_right(word, 31)
-
-
-def _shift_right(word: Tensor, bits: int) -> Tensor:
-    """Logical shift: torch's own keeps the sign."""
-    return (word >> bits) & ((1 << (64 - bits)) - 1)
-
-
-def _signed(word: int) -> int:
-    """The 64-bit word as torch stores it."""
-    return (word + 2**63) % 2**64 - 2**63
+    # torch's shift keeps the sign; the mask of the remaining bits makes it a logical one.
+    word = word + _GOLDEN
+    word = (word ^ (word >> 30 & 2**34 - 1)) * _FIRST
+    word = (word ^ (word >> 27 & 2**37 - 1)) * _SECOND
+    return word ^ (word >> 31 & 2**33 - 1)

@@ -1,0 +1,81 @@
+"""LLaDA's sampler: low-confidence remasking, in blocks from left to right (2502.09992, §2.4).
+
+Every step predicts the whole canvas, draws a token at every position and keeps the ones it is
+surest of. Restated from algorithm 5 and the reference implementation of June 2026: float32
+softmax, float64 Gumbel noise, no noise at temperature 0.
+
+Legend of shapes: `B` batch, `P` positions of the prompt, `L` positions of the canvas,
+`V` vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def generate(
+    network: nn.Module,
+    prompt: Int[Tensor, "B P"],
+    *,
+    length: int,
+    steps: int,
+    block: int,
+    temperature: float,
+    mask: int,
+    generator: torch.Generator,
+) -> Iterator[Int[Tensor, "B L"]]:
+    """Yields the canvas after each pass of the network.
+
+    Args:
+        network: a masked language model of transformers.
+        prompt: what stands to the left of the answer.
+        length: positions of the answer, a multiple of `block`.
+        steps: passes in all, a multiple of the number of blocks.
+        block: positions that are finished before the next ones begin.
+        temperature: of the Gumbel noise.
+        mask: id of the mask token.
+        generator: of the noise.
+    """
+    canvas = torch.nn.functional.pad(prompt, (0, length), value=mask)
+    steps_of_block = steps // (length // block)
+    for end in range(prompt.shape[1] + block, canvas.shape[1] + 1, block):
+        total = (canvas[:, end - block : end] == mask).sum(1)
+        for step in range(steps_of_block):
+            count = total // steps_of_block + (step < total % steps_of_block)
+            canvas = _remask(network, canvas, end, count.tolist(), temperature, mask, generator)
+            yield canvas
+
+
+def _remask(  # noqa: PLR0917  # the state of the loop above, in its order
+    network: nn.Module,
+    canvas: Int[Tensor, "B L"],
+    end: int,
+    count: list[int],
+    temperature: float,
+    mask: int,
+    generator: torch.Generator,
+) -> Int[Tensor, "B L"]:
+    """One step: of the tokens drawn at masks left of `end`, the `count` surest stay."""
+    logits = network(canvas).logits
+    drawn = (_race(logits, temperature, generator) if temperature else logits).argmax(-1)
+    sure = logits.softmax(-1).gather(-1, drawn[..., None])[..., 0]
+    sure[:, end:] = -torch.inf
+    sure = torch.where(canvas == mask, sure, -torch.inf)
+    kept = torch.zeros_like(canvas, dtype=torch.bool)
+    for row, number in enumerate(count):
+        kept[row, sure[row].topk(number).indices] = True
+    return torch.where(kept, drawn, canvas)
+
+
+def _race(
+    logits: Float[Tensor, "B L V"], temperature: float, generator: torch.Generator
+) -> Float64[Tensor, "B L V"]:
+    """e^ℓ / (−log u)^T: the largest is distributed as softmax(ℓ / T), by Gumbel's argmax."""
+    logits = logits.double()
+    u = torch.rand(logits.shape, dtype=logits.dtype, generator=generator)
+    return logits.exp() / (-u.log()) ** temperature

@@ -1,0 +1,101 @@
+"""The record of a run: it replays to the same tokens and survives a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from tests.sampling.fakes import SIZE, SPECIALS, Lover, Whim, mixed, prompted
+
+from sfumato.errors import DataError
+from sfumato.noise.uniform import UniformProcess
+from sfumato.sampling import policies, trace
+from sfumato.sampling.ancestral import Ancestral
+from sfumato.sampling.decoding import DecodingPolicy
+from sfumato.sampling.frames import trajectories
+from sfumato.sampling.loop import Policy, sample
+from sfumato.sampling.parts.quotas import Fixed
+
+POLICIES: dict[str, Policy] = {
+    "plain": DecodingPolicy(quota=Fixed(size=2)),
+    "remasked": policies.remdm(steps=9, eta=0.5),
+    "uniform": Ancestral(process=UniformProcess(size=SIZE), steps=6),
+}
+
+
+def pieces(ids: Sequence[int]) -> list[str]:
+    return [f" w{token}" for token in ids]
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("row", range(4))
+def test_a_trace_replays_the_run(name: str, row: int) -> None:
+    frames = list(sample(Whim(), mixed(), POLICIES[name], SPECIALS, seeds=3))
+    found = trace.record(frames, row, pieces, SPECIALS, text="…")
+    states = list(found.states())
+    run = trajectories(frames[-1])[row]
+    assert states[-1] == run.ids
+    exists = frames[0].canvas.attend[row]
+    seen = [tuple(frame.ids[row, exists].tolist()) for frame in frames]
+    assert [s for s, t in zip(seen, [None, *seen], strict=False) if s != t] == [
+        s for s, t in zip(states, [None, *states], strict=False) if s != t
+    ]
+    assert (found.seed, found.passes) == (3 + row, run.passes)
+    assert trace.read_jsonl(found.to_jsonl()) == found
+
+
+def test_what_the_lines_say() -> None:
+    """Two tokens, each sure: e⁵⁰ against 18 others that may be written."""
+    policy = DecodingPolicy(quota=Fixed(size=2))
+    frames = list(sample(Lover(token=7), prompted(2), policy, SPECIALS))
+    header, step = trace.record(frames, 0, pieces, SPECIALS, text="hi").to_jsonl().splitlines()
+    assert json.loads(header) == {
+        "format": "sfumato-trace/1",
+        "text": "hi",
+        "seed": 0,
+        "passes": 1,
+        "mask": 0,
+        "tokens": [
+            *({"id": i, "piece": f" w{i}", "locked": True} for i in (4, 7, 8, 9)),
+            *({"id": 0, "piece": None, "locked": False} for _ in range(2)),
+        ],
+    }
+    assert json.loads(step) == {
+        "step": 1,
+        "time": 0.0,
+        "set": [[4, 7, " w7", 1.0], [5, 7, " w7", 1.0]],
+        "remask": [],
+    }
+
+
+def test_slots_that_become_nothing_have_an_empty_piece() -> None:
+    board = prompted(3, optional=True)
+    frames = list(sample(Lover(token=SPECIALS.eos), board, DecodingPolicy(), SPECIALS))
+    found = trace.record(frames, 0, pieces, SPECIALS, text="")
+    commits = [commit for step in found.events for commit in step.commits]
+    assert {commit.piece for commit in commits} == {""}
+    assert {commit.id for commit in commits} <= {SPECIALS.eos, SPECIALS.pad}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: expected a header"),
+        ('{"format": "other"}', "line 1: expected a header"),
+        ('{"format": ', "line 1:12"),
+        ("[]", "expected a JSON object, got list"),
+        ('{"format": "sfumato-trace/1"}', "not a trace .*'text'"),
+    ],
+)
+def test_what_is_no_trace_says_why(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        trace.read_jsonl(text)
+
+
+def test_a_step_outside_the_row_says_so() -> None:
+    slot = trace.Slot(id=0, piece=None, locked=False)
+    step = trace.Event(step=1, time=0.0, commits=(), remasked=(1,))
+    broken = trace.Trace(text="", seed=0, passes=1, mask=0, slots=(slot,), events=(step,))
+    with pytest.raises(DataError, match="position 1 of 1"):
+        trace.read_jsonl(broken.to_jsonl())
