@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,7 @@ import yaml
 from torch import nn
 from transformers import PrinterCallback, TrainingArguments
 
-from sfumato.errors import DataError, SfumatoError, UsageError
+from sfumato.errors import SfumatoError, UsageError
 from sfumato.evaluation.perplexity import elbo
 from sfumato.models.checkpoints import Checkpoint, denoiser_of, load, save
 from sfumato.models.conditioning import TimeEmbedding
@@ -24,13 +24,13 @@ from sfumato.models.scratch import new_encoder, warm_start
 from sfumato.noise.times import Stratified, Uniform
 from sfumato.presets import Family, masked, uniform
 from sfumato.protocols import TimeSampler
-from sfumato.text.batching import Batch, Example, compose, encode
-from sfumato.text.corpora import Source, format_of, mix
-from sfumato.text.records import Record, Splits, TrainSplit, ValidationSplit, split
+from sfumato.text.batching import Batch, Example, compose
+from sfumato.text.records import Splits
 from sfumato.text.vocabulary import Vocabulary, learn_vocabulary
 from sfumato.training.objectives import Objective, elbo_weighting, plain_weighting
 from sfumato.training.trainer import Composer, DiffusionTrainer, StopOnSignal, last_checkpoint
 from sfumato_apps.notes import Notes, ProgressLines, Samples
+from sfumato_apps.reading import encode_all, texts_of
 
 SETTINGS_FILE = "train.yaml"
 _FAMILIES = {"masked": masked, "uniform": uniform}
@@ -59,26 +59,6 @@ def checkpoint_to_resume(out: Path, *, resume: bool) -> Path | None:
             f"{out} already holds a run: add --resume to go on with it, or choose another folder"
         )
     return found
-
-
-def read_splits(
-    sources: Sequence[Source],
-    valid: Sequence[Source],
-    *,
-    fraction: float,
-    skip_bad: bool,
-    seed: int,
-    notes: Notes,
-) -> Splits:
-    """Reads the training and the validation records, saying which fields were found."""
-    on_bad = notes.skip if skip_bad else None
-    for source in [*sources, *valid]:
-        notes.say(f"{source.path}: {format_of(source).name}")
-    records = list(mix(sources, seed, on_bad=on_bad))
-    if not valid:
-        return split(records, fraction, seed)
-    held = ValidationSplit(records=tuple(mix(valid, seed, on_bad=on_bad)))
-    return replace(split(records, 0.0, seed), validation=held)
 
 
 def existing_model(name: str, *, noise: str, lora: int) -> Checkpoint:
@@ -121,29 +101,6 @@ def _fitted(denoiser: EncoderDenoiser, family: Family) -> EncoderDenoiser:
     if family.timed and time is None:
         time = TimeEmbedding(width=denoiser.word_embeddings.shape[1])
     return denoiser_of(denoiser.network, family.process, mask=denoiser.mask, time=time)
-
-
-def texts_of(records: Iterable[Record]) -> list[str]:
-    """Every text of the records, for learning a vocabulary."""
-    found: list[str] = []
-    for record in records:
-        values = vars(record)
-        found += [values[name] for name in ("text", "prompt", "completion") if name in values]
-        found += [message.content for message in values.get("messages", ())]
-    return found
-
-
-def encode_all(
-    part: TrainSplit | ValidationSplit, vocabulary: Vocabulary, max_length: int, notes: Notes
-) -> list[Example]:
-    """Encodes a split; a record with nothing to learn is skipped and counted."""
-    examples = []
-    for record in part.records:
-        try:
-            examples.append(encode(record, vocabulary, max_length=max_length))
-        except DataError as error:
-            notes.skip(error)
-    return examples
 
 
 def objective_of(start: Checkpoint, *, noise: str, times: str, weighting: str) -> Objective:

@@ -27,7 +27,7 @@ def probe(
 
     from sfumato.models.probe import probe as probe_model
     from sfumato.text.corpora import mix, parse_source
-    from sfumato_apps.training_run import texts_of
+    from sfumato_apps.reading import texts_of
 
     records = itertools.islice(mix([parse_source(text) for text in data], seed), n)
     report = probe_model(model, texts_of(records), max_length=max_length, seed=seed)

@@ -86,10 +86,11 @@ def train(
     from sfumato.training.trainer import DiffusionTrainer
     from sfumato_apps import training_run as run
     from sfumato_apps.notes import Notes
+    from sfumato_apps.reading import encode_all, read_splits
 
     notes = Notes()
     resumed = run.checkpoint_to_resume(out, resume=resume)
-    splits = run.read_splits(
+    splits = read_splits(
         [parse_source(text) for text in data],
         [parse_source(text) for text in valid or []],
         fraction=valid_fraction,
@@ -104,8 +105,8 @@ def train(
         start = run.new_model(
             splits, noise=noise, size=vocabulary, sizes=sizes, architecture=architecture, seed=seed
         )
-    examples = run.encode_all(splits.train, start.vocabulary, max_length, notes)
-    held = run.encode_all(splits.validation, start.vocabulary, max_length, notes)
+    examples = encode_all(splits.train, start.vocabulary, max_length, notes)
+    held = encode_all(splits.validation, start.vocabulary, max_length, notes)
     notes.sum_up()
     lay = run.layout_of(start.vocabulary, slack=slack, holes=holes)
     objective = run.objective_of(start, noise=noise, times=times, weighting=weighting)

@@ -1,0 +1,56 @@
+"""From files to records, texts and examples, saying what was found and what was skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from sfumato.errors import DataError
+from sfumato.text.batching import Example, encode
+from sfumato.text.corpora import Source, format_of, mix
+from sfumato.text.records import Record, Splits, TrainSplit, ValidationSplit, split
+from sfumato.text.vocabulary import Vocabulary
+from sfumato_apps.notes import Notes
+
+
+def read_splits(
+    sources: Sequence[Source],
+    valid: Sequence[Source],
+    *,
+    fraction: float,
+    skip_bad: bool,
+    seed: int,
+    notes: Notes,
+) -> Splits:
+    """Reads the training and the validation records, saying which fields were found."""
+    on_bad = notes.skip if skip_bad else None
+    for source in [*sources, *valid]:
+        notes.say(f"{source.path}: {format_of(source).name}")
+    records = list(mix(sources, seed, on_bad=on_bad))
+    if not valid:
+        return split(records, fraction, seed)
+    held = ValidationSplit(records=tuple(mix(valid, seed, on_bad=on_bad)))
+    return replace(split(records, 0.0, seed), validation=held)
+
+
+def texts_of(records: Iterable[Record]) -> list[str]:
+    """Every text of the records, for learning a vocabulary."""
+    found: list[str] = []
+    for record in records:
+        values = vars(record)
+        found += [values[name] for name in ("text", "prompt", "completion") if name in values]
+        found += [message.content for message in values.get("messages", ())]
+    return found
+
+
+def encode_all(
+    part: TrainSplit | ValidationSplit, vocabulary: Vocabulary, max_length: int, notes: Notes
+) -> list[Example]:
+    """Encodes a split; a record with nothing to learn is skipped and counted."""
+    examples = []
+    for record in part.records:
+        try:
+            examples.append(encode(record, vocabulary, max_length=max_length))
+        except DataError as error:
+            notes.skip(error)
+    return examples
