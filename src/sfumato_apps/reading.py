@@ -8,7 +8,7 @@ from dataclasses import replace
 from sfumato.errors import DataError
 from sfumato.text.batching import Example, encode
 from sfumato.text.corpora import Source, format_of, mix
-from sfumato.text.records import Record, Splits, TrainSplit, ValidationSplit, split
+from sfumato.text.records import DialogueRecord, Record, Splits, TrainSplit, ValidationSplit, split
 from sfumato.text.vocabulary import Vocabulary
 from sfumato_apps.notes import Notes
 
@@ -41,6 +41,11 @@ def texts_of(records: Iterable[Record]) -> list[str]:
         found += [values[name] for name in ("text", "prompt", "completion") if name in values]
         found += [message.content for message in values.get("messages", ())]
     return found
+
+
+def holds_dialogues(part: TrainSplit) -> bool:
+    """Whether a model of these records will know how to answer."""
+    return any(isinstance(record, DialogueRecord) for record in part.records)
 
 
 def encode_all(

@@ -234,10 +234,11 @@ def run(
     Raises:
         Interrupted: Ctrl-C or SIGTERM; everything was saved.
     """
+    kept = replace(start, denoiser=cast(EncoderDenoiser, trainer.best_weights))
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ProgressLines(notes))
     if trainer.validation is not None:
-        trainer.add_callback(Samples(start, trainer.journal, notes))
+        trainer.add_callback(Samples(kept, trainer.journal, notes))
     with StopOnSignal() as stop:
         trainer.add_callback(stop)
         try:
@@ -245,13 +246,11 @@ def run(
                 trainer.train()
             else:
                 trainer.resume(resumed)
+            if stop.stopped is None and trainer.state.global_step % trainer.state.eval_steps:
+                trainer.evaluate()
         finally:
-            trained = replace(
-                start,
-                denoiser=cast(EncoderDenoiser, trainer.best_weights),
-                metadata={**start.metadata, **data, "steps": trainer.state.global_step},
-            )
-            save(trained, out)
+            origin = {**start.metadata, **data, "steps": trainer.state.global_step}
+            save(replace(kept, metadata=origin), out)
     if stop.stopped is not None:
         raise Interrupted(
             f"stopped at step {trainer.state.global_step} and saved; "

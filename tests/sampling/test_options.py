@@ -45,7 +45,7 @@ BOARD = canvas(
     Hole(slots=8),
     Locked(ids=(11,)),
     Hole(slots=4, optional=True),
-    rows=3,
+    rows=2,
 )
 SCHEDULED = DecodingPolicy(order=Order(by=planners.random), quota=Scheduled(steps=6))
 REMDM = DecodingPolicy(

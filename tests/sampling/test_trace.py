@@ -13,7 +13,7 @@ from sfumato.noise.uniform import UniformProcess
 from sfumato.sampling import policies, trace
 from sfumato.sampling.ancestral import Ancestral
 from sfumato.sampling.decoding import DecodingPolicy
-from sfumato.sampling.frames import trajectories
+from sfumato.sampling.frames import Frame, trajectories
 from sfumato.sampling.loop import Policy, sample
 from sfumato.sampling.parts.quotas import Fixed
 
@@ -28,11 +28,15 @@ def pieces(ids: Sequence[int]) -> list[str]:
     return [f" w{token}" for token in ids]
 
 
+def record(frames: list[Frame], text: str = "") -> list[trace.Trace]:
+    return trace.record(frames, lambda _: text, pieces, SPECIALS)[1]
+
+
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("row", range(4))
 def test_a_trace_replays_the_run(name: str, row: int) -> None:
     frames = list(sample(Whim(), mixed(), POLICIES[name], SPECIALS, seeds=3))
-    found = trace.record(frames, row, pieces, SPECIALS, text="…")
+    found = record(frames, "…")[row]
     states = list(found.states())
     run = trajectories(frames[-1])[row]
     assert states[-1] == run.ids
@@ -49,8 +53,7 @@ def test_what_the_lines_say() -> None:
     """Two tokens, each sure: e⁵⁰ against 18 others that may be written."""
     policy = DecodingPolicy(quota=Fixed(size=2))
     frames = list(sample(Lover(token=7), prompted(2), policy, SPECIALS))
-    header, step = trace.record(frames, 0, pieces, SPECIALS, text="hi").to_jsonl().splitlines()
-    assert json.loads(header) == {
+    header, step = record(frames, "hi")[0].to_jsonl().splitlines()assert json.loads(header) == {
         "format": "sfumato-trace/1",
         "text": "hi",
         "seed": 0,
@@ -72,7 +75,7 @@ def test_what_the_lines_say() -> None:
 def test_slots_that_become_nothing_have_an_empty_piece() -> None:
     board = prompted(3, optional=True)
     frames = list(sample(Lover(token=SPECIALS.eos), board, DecodingPolicy(), SPECIALS))
-    found = trace.record(frames, 0, pieces, SPECIALS, text="")
+    found = record(frames)[0]
     commits = [commit for step in found.events for commit in step.commits]
     assert {commit.piece for commit in commits} == {""}
     assert {commit.id for commit in commits} <= {SPECIALS.eos, SPECIALS.pad}

@@ -214,15 +214,23 @@ def _batch(
     canvas = stack([job.canvas] * len(seeds), pad=vocabulary.pad).to(_device(model.denoiser))
     phrases = [vocabulary.encode(f" {phrase.strip()}") for phrase in require]
     canvas = place(model.denoiser, canvas, phrases, specials, seeds=seeds)
-    frames: list[Frame] = []
-    for frame in sample(model.denoiser, canvas, job.policy, specials, seeds=seeds):
-        frames.append(frame)
+    run = sample(model.denoiser, canvas, job.policy, specials, seeds=seeds)
+    last, records = traces.record(_watched(run, watch), job.read, vocabulary.pieces, specials)
+    for found, record in zip(trajectories(last), records, strict=True):
+        yield Sample(
+            text=record.text,
+            seed=record.seed,
+            passes=record.passes,
+            trajectory=found,
+            trace=record,
+        )
+
+
+def _watched(frames: Iterator[Frame], watch: Watch | None) -> Iterator[Frame]:
+    for frame in frames:
         if watch is not None:
             watch(frame)
-    for row, run in enumerate(trajectories(frames[-1])):
-        text = job.read(run.ids)
-        record = traces.record(frames, row, vocabulary.pieces, specials, text=text)
-        yield Sample(text=text, seed=seeds[row], passes=run.passes, trajectory=run, trace=record)
+        yield frame
 
 
 def _policy(

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from sfumato.errors import DataError
-from sfumato.sampling.frames import Frame, Specials
+from sfumato.sampling.frames import Frame, Specials, trajectories
 
 FORMAT = "sfumato-trace/1"
 Pieces = Callable[[Sequence[int]], list[str]]
@@ -119,26 +118,39 @@ class Trace:
 
 
 def record(
-    frames: Sequence[Frame], row: int, pieces: Pieces, specials: Specials, *, text: str
-) -> Trace:
-    """The trace of one row of a finished run.
+    frames: Iterable[Frame],
+    read: Callable[[Sequence[int]], str],
+    pieces: Pieces,
+    specials: Specials,
+) -> tuple[Frame, list[Trace]]:
+    """The last frame of a run and a trace of each row; the frames themselves are not kept.
 
     Args:
-        frames: all frames, the untouched one first.
-        row: number of the row.
+        frames: the run, its untouched frame first.
+        read: the final ids of a row to its text.
         pieces: ids to readable pieces, such as `Vocabulary.pieces`.
         specials: which ids mean mask, pad and eos.
-        text: the final text.
     """
-    steps = (event(*pair, row, pieces, specials) for pair in pairwise(frames))
-    return Trace(
-        text=text,
-        seed=int(frames[-1].seeds[row]),
-        passes=int(frames[-1].passes[row]),
-        mask=specials.mask,
-        slots=slots(frames[0], row, pieces, specials),
-        events=tuple(one for one in steps if one is not None),
-    )
+    run = iter(frames)
+    first = last = next(run)
+    events: list[list[Event]] = [[] for _ in first.ids]
+    for frame in run:
+        for row, happened in enumerate(events):
+            step = event(last, frame, row, pieces, specials)
+            happened += [] if step is None else [step]
+        last = frame
+    traces = [
+        Trace(
+            text=read(found.ids),
+            seed=int(last.seeds[row]),
+            passes=found.passes,
+            mask=specials.mask,
+            slots=slots(first, row, pieces, specials),
+            events=tuple(events[row]),
+        )
+        for row, found in enumerate(trajectories(last))
+    ]
+    return last, traces
 
 
 def slots(frame: Frame, row: int, pieces: Pieces, specials: Specials) -> tuple[Slot, ...]:

@@ -86,7 +86,7 @@ def train(
     from sfumato.training.trainer import DiffusionTrainer
     from sfumato_apps import training_run as run
     from sfumato_apps.notes import Notes
-    from sfumato_apps.reading import encode_all, read_splits
+    from sfumato_apps.reading import encode_all, holds_dialogues, read_splits
 
     notes = Notes()
     resumed = run.checkpoint_to_resume(out, resume=resume)
@@ -140,4 +140,5 @@ def train(
     notes.say(f"{size:.1f}M parameters, {len(examples)} texts, {len(held)} held out, {steps} steps")
     if resumed is None:
         run.begin(start, {**options, "steps": steps, "minutes": None}, out)
-    run.run(trainer, start, out, resumed=resumed, data={"data": data, "seed": seed}, notes=notes)
+    origin = {"data": data, "seed": seed, "dialogues": holds_dialogues(splits.train)}
+    run.run(trainer, start, out, resumed=resumed, data=origin, notes=notes)
