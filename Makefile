@@ -64,5 +64,5 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.test $(VENV)/.lint $(VENV)/.docs: $(VENV)/.%: $(VENV)/.core
-	$(PIP) --group $*
+	$(PIP) --quiet --group $*
 	@touch $@

@@ -1,14 +1,13 @@
 """Prepares the text of the shipped model from two public corpora.
 
-    python examples/prepare_shipped_data.py E2E.jsonl TINYSTORIES_RU.jsonl OUT_FOLDER
+    python examples/prepare_shipped_data.py E2E.jsonl CHANGE_PERSON.jsonl OUT_FOLDER
 
-* E2E NLG challenge (CC BY-SA 4.0): restaurant descriptions, `{"mr": {...}, "text": ...}`. They
-  are tokenised; here punctuation moves back to its word.
-* TinyStories-ru (Apache-2.0): Russian stories for children, `{"text": ...}`. Kept is how a story
-  begins: the first sentences of its first paragraph, at most 180 characters.
+* E2E NLG challenge (CC BY-SA 4.0): restaurant descriptions, `{"mr": {...}, "text": ...}`.
+* Koziev's NLP_Datasets, ChangePerson (CC0): short Russian sentences, `{"src": ..., "trg": ...}`.
 
-One twentieth of the restaurants' meaning representations and of the openings, chosen by hash,
-is kept for validation, so that no validation text describes a restaurant seen in training.
+The corpora are tokenised; here punctuation moves back to its word. One twentieth of the
+restaurants' meaning representations and of the Russian pairs, chosen by hash, is kept for
+validation, so that no validation text paraphrases a training text.
 """
 
 from __future__ import annotations
@@ -27,8 +26,6 @@ _RULES = [
     (re.compile(r"\s+('s|n't|'re|'ve|'ll|'d|'m)\b"), r"\1"),
     (re.compile(r"\s+"), " "),
 ]
-_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
-_RUSSIAN = re.compile(r"[А-ЯЁ][^A-Za-z*#_]{20,220}")
 
 
 def detokenise(text: str) -> str:
@@ -52,26 +49,21 @@ def restaurants(path: Path) -> Iterator[tuple[str, str]]:
             yield json.dumps(record["mr"], sort_keys=True), detokenise(record["text"])
 
 
-def openings(path: Path, limit: int = 180) -> Iterator[tuple[str, str]]:
-    """Yields how each story begins, twice: as a key and as a text."""
+def sentences(path: Path) -> Iterator[tuple[str, str]]:
+    """Yields both sides of each Russian pair under the pair's key."""
     with path.open(encoding="utf-8") as file:
         for line in file:
-            paragraph = " ".join(json.loads(line)["text"].strip().split("\n")[0].split())
-            text = ""
-            for sentence in _SENTENCE_END.split(paragraph):
-                if text and len(text) + len(sentence) > limit:
-                    break
-                text = f"{text} {sentence}".strip()
-            if _RUSSIAN.fullmatch(text):
-                yield text, text
+            record = json.loads(line)
+            for side in ("src", "trg"):
+                yield record["src"], detokenise(record[side])
 
 
-def main(restaurant_file: Path, story_file: Path, folder: Path) -> None:
-    """Writes `{restaurants,stories}.{train,valid}.jsonl` into the folder."""
+def main(restaurant_file: Path, sentence_file: Path, folder: Path) -> None:
+    """Writes `{restaurants,russian}.{train,valid}.jsonl` into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, pairs in (
         ("restaurants", restaurants(restaurant_file)),
-        ("stories", openings(story_file)),
+        ("russian", sentences(sentence_file)),
     ):
         texts: dict[bool, dict[str, None]] = {False: {}, True: {}}
         for key, text in pairs:

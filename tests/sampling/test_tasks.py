@@ -137,6 +137,8 @@ def test_banned_and_required_words() -> None:
     assert not any("the" in one.text or "cat" in one.text for one in banned)
     required = write(whimsical(), n=3, length=24, require=["dog ran", "mat"])
     assert all(" dog ran" in one.text and " mat" in one.text for one in required)
+    written = [sum(step >= 0 for step in one.trajectory.commit_step) for one in required]
+    assert all(one.passes >= 2 + n / 24 for one, n in zip(required, written, strict=True))
     (hole,) = fill(whimsical(), "a {8} b", require=["dog"])
     assert " dog" in hole.text
 

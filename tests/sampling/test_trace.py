@@ -29,7 +29,7 @@ def pieces(ids: Sequence[int]) -> list[str]:
 
 
 def record(frames: list[Frame], text: str = "") -> list[trace.Trace]:
-    return trace.record(frames, lambda _: text, pieces, SPECIALS)[1]
+    return [one.trace for one in trace.record(frames, lambda _: text, pieces, SPECIALS)]
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -53,7 +53,8 @@ def test_what_the_lines_say() -> None:
     """Two tokens, each sure: e⁵⁰ against 18 others that may be written."""
     policy = DecodingPolicy(quota=Fixed(size=2))
     frames = list(sample(Lover(token=7), prompted(2), policy, SPECIALS))
-    header, step = record(frames, "hi")[0].to_jsonl().splitlines()assert json.loads(header) == {
+    header, step = record(frames, "hi")[0].to_jsonl().splitlines()
+    assert json.loads(header) == {
         "format": "sfumato-trace/1",
         "text": "hi",
         "seed": 0,

@@ -75,6 +75,13 @@ class Frame:
         committed: step at which the token was written, −1 where none is, *shape* `B L`.
         done: rows that are finished, *shape* `B`.
         seeds: seed of each row, *shape* `B`.
+
+    Example:
+        >>> from sfumato.text.canvas import Hole, lay_out
+        >>> canvas = lay_out([Hole(slots=2)], mask=0)
+        >>> frame = first_frame(canvas, canvas.editable, torch.tensor([7]))
+        >>> frame.step, frame.places.tolist(), frame.done.tolist()
+        (0, [[0, 1]], [False])
     """
 
     canvas: Canvas
@@ -203,6 +210,13 @@ class Trajectory:
         confidence: probability of each token when it was written, NaN if it was given.
         passes: evaluations of the network.
         tokens_per_forward: written positions per evaluation.
+
+    Example:
+        >>> from sfumato.text.canvas import Locked, lay_out
+        >>> canvas = lay_out([Locked(ids=(5, 6))], mask=0)
+        >>> run, = trajectories(first_frame(canvas, canvas.editable, torch.tensor([7])))
+        >>> run.ids, run.commit_step, run.passes
+        ((5, 6), (-1, -1), 0)
     """
 
     ids: tuple[int, ...]

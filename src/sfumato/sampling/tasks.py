@@ -4,33 +4,36 @@
     [CLS] The cat ▒▒▒▒▒▒▒▒▒▒▒▒            write and complete: a hole that may end anywhere
     [CLS] The ▒▒▒ sat on ▒▒▒▒▒▒ . [SEP]   fill: holes between locked text
 
-A sample depends on its seed and not on how many others are written beside it.
+A sample depends on its seed and not on what is written beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Protocol, runtime_checkable
 
 import torch
 
 from sfumato.errors import UsageError
 from sfumato.protocols import Denoiser, Process
-from sfumato.sampling import trace as traces
 from sfumato.sampling.ancestral import Ancestral, marks_noise
 from sfumato.sampling.decoding import DecodingPolicy
-from sfumato.sampling.frames import Frame, Specials, Trajectory, trajectories
-from sfumato.sampling.loop import sample
+from sfumato.sampling.frames import Frame, Specials
+from sfumato.sampling.loop import resume
 from sfumato.sampling.parts.constraints import Ban
 from sfumato.sampling.parts.guidance import place
 from sfumato.sampling.parts.planners import Order, entropy
 from sfumato.sampling.parts.quotas import EntropyBound
+from sfumato.sampling.trace import Sample, record
 from sfumato.text.batching import prompt_ids
 from sfumato.text.canvas import Canvas, Hole, Locked, lay_out, stack
 from sfumato.text.dialogue import Message
 from sfumato.text.template import compose_fill, join_fill
 from sfumato.text.vocabulary import Vocabulary
+
+__all__ = ["Model", "Sample", "ban_texts", "complete", "fill", "specials_of", "write"]
 
 Policy = DecodingPolicy | Ancestral
 Watch = Callable[[Frame], None]
@@ -56,25 +59,6 @@ class Model(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """A text that was written.
-
-    Attributes:
-        text: the text; what was locked in it is there as it was typed.
-        seed: writes it again.
-        passes: evaluations of the network.
-        trajectory: ids, with the step and the confidence of each.
-        trace: every step, for players and files.
-    """
-
-    text: str
-    seed: int
-    passes: int
-    trajectory: Trajectory
-    trace: traces.Trace
-
-
 def write(
     model: Model,
     *,
@@ -96,7 +80,7 @@ def write(
         n: how many texts; text i has the seed `seed + i`.
         length: the most tokens to write; a text may end earlier.
         policy: how to write; if not given, the surest positions first, several at once where
-            that costs at most 0.1 nats, or ancestral sampling for noise without marks.
+            that costs at most 0.1 nats; ancestral sampling for noise without marks.
         seed: seed of the first text.
         ban: words and phrases that must not be written, as the vocabulary spells them.
         require: phrases that must be written; the model chooses their places.
@@ -105,20 +89,34 @@ def write(
 
     Raises:
         UsageError: a number below 1, or a policy that does not fit the noise.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from sfumato.noise.masked import MaskedProcess
+        >>> from sfumato.text.vocabulary import learn_vocabulary
+        >>> words = learn_vocabulary(["a cat"], size=300)
+        >>> blank = lambda x_t, where, **_: torch.zeros(int(where.sum()), words.size)
+        >>> process = MaskedProcess(mask=words.mask)
+        >>> model = SimpleNamespace(denoiser=blank, vocabulary=words, process=process)
+        >>> [one.seed for one in write(model, n=2, length=4)]
+        [0, 1]
     """
+    if length < 1:
+        raise UsageError(f"expected length ≥ 1, got {length}")
     vocabulary = model.vocabulary
     typed = prompt if isinstance(prompt, str) else ""
     # The space before the first word written is carried by that word.
     head = typed.removesuffix(" ") if prompt is None or isinstance(prompt, str) else prompt
     locked = prompt_ids(head, vocabulary)
-    canvas = _canvas(locked, length, vocabulary)
+    hole = Hole(slots=length, optional=True)
+    canvas = lay_out([Locked(ids=locked), hole], mask=vocabulary.mask)
 
     def read(ids: Sequence[int]) -> str:
         return typed + _tail(ids[len(locked) :], typed, vocabulary)
 
     chosen = _policy(model, policy, (ban, require), length)
-    job = _Job(canvas=canvas, read=read, policy=chosen)
-    return _run(model, job, n=n, seed=seed, require=require, batch_size=batch_size, watch=watch)
+    job = _Job(canvas=canvas, read=read, policy=chosen, require=require, watch=watch)
+    return _run(model, job, n=n, seed=seed, batch_size=batch_size)
 
 
 def complete(
@@ -168,6 +166,17 @@ def fill(
 
     Raises:
         UsageError: there is no hole in the text, or a brace is not doubled.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from sfumato.noise.masked import MaskedProcess
+        >>> from sfumato.text.vocabulary import learn_vocabulary
+        >>> words = learn_vocabulary(["a cat"], size=300)
+        >>> blank = lambda x_t, where, **_: torch.zeros(int(where.sum()), words.size)
+        >>> process = MaskedProcess(mask=words.mask)
+        >>> model = SimpleNamespace(denoiser=blank, vocabulary=words, process=process)
+        >>> fill(model, "a {2} sat")[0].text.endswith(" sat")
+        True
     """
     task = compose_fill(text, model.vocabulary, free_slots=free_slots)
 
@@ -175,8 +184,8 @@ def fill(
         return join_fill(task, ids, model.vocabulary)
 
     chosen = _policy(model, policy, (ban, require), int(task.canvas.editable.sum()))
-    job = _Job(canvas=task.canvas, read=read, policy=chosen)
-    return _run(model, job, n=n, seed=seed, require=require, batch_size=batch_size, watch=watch)
+    job = _Job(canvas=task.canvas, read=read, policy=chosen, require=require, watch=watch)
+    return _run(model, job, n=n, seed=seed, batch_size=batch_size)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -186,47 +195,32 @@ class _Job:
     canvas: Canvas
     read: Callable[[Sequence[int]], str]
     policy: Policy
+    require: Sequence[str]
+    watch: Watch | None
 
 
-def _run(
-    model: Model,
-    job: _Job,
-    *,
-    n: int,
-    seed: int,
-    require: Sequence[str],
-    batch_size: int,
-    watch: Watch | None,
-) -> list[Sample]:
+def _run(model: Model, job: _Job, *, n: int, seed: int, batch_size: int) -> list[Sample]:
     if n < 1 or batch_size < 1:
         raise UsageError(f"expected n ≥ 1 and batch_size ≥ 1, got n={n}, batch_size={batch_size}")
     samples: list[Sample] = []
     for first in range(0, n, batch_size):
         seeds = [seed + row for row in range(first, min(n, first + batch_size))]
-        samples += _batch(model, job, seeds, require, watch)
+        samples += _batch(model, job, seeds)
     return samples
 
 
-def _batch(
-    model: Model, job: _Job, seeds: list[int], require: Sequence[str], watch: Watch | None
-) -> Iterator[Sample]:
+def _batch(model: Model, job: _Job, seeds: list[int]) -> list[Sample]:
     vocabulary, specials = model.vocabulary, specials_of(model.vocabulary)
     canvas = stack([job.canvas] * len(seeds), pad=vocabulary.pad).to(_device(model.denoiser))
-    phrases = [vocabulary.encode(f" {phrase.strip()}") for phrase in require]
+    phrases = [vocabulary.encode(f" {phrase.strip()}") for phrase in job.require]
     canvas = place(model.denoiser, canvas, phrases, specials, seeds=seeds)
-    run = sample(model.denoiser, canvas, job.policy, specials, seeds=seeds)
-    last, records = traces.record(_watched(run, watch), job.read, vocabulary.pieces, specials)
-    for found, record in zip(trajectories(last), records, strict=True):
-        yield Sample(
-            text=record.text,
-            seed=record.seed,
-            passes=record.passes,
-            trajectory=found,
-            trace=record,
-        )
+    first = job.policy.start(canvas, seeds, specials)
+    first = replace(first, passes=first.passes + len(phrases))
+    run = chain([first], resume(model.denoiser, first, job.policy, specials))
+    return record(_watched(run, job.watch), job.read, vocabulary.pieces, specials)
 
 
-def _watched(frames: Iterator[Frame], watch: Watch | None) -> Iterator[Frame]:
+def _watched(frames: Iterable[Frame], watch: Watch | None) -> Iterator[Frame]:
     for frame in frames:
         if watch is not None:
             watch(frame)
@@ -281,13 +275,6 @@ def specials_of(vocabulary: Vocabulary) -> Specials:
         eos=vocabulary.eos,
         unwritable=vocabulary.unwritable,
     )
-
-
-def _canvas(locked: Sequence[int], length: int, vocabulary: Vocabulary) -> Canvas:
-    if length < 1:
-        raise UsageError(f"expected length ≥ 1, got {length}")
-    hole = Hole(slots=length, optional=True)
-    return lay_out([Locked(ids=tuple(locked)), hole], mask=vocabulary.mask)
 
 
 def _tail(ids: Sequence[int], typed: str, vocabulary: Vocabulary) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sfumato.errors import DataError
-from sfumato.sampling.frames import Frame, Specials, trajectories
+from sfumato.sampling.frames import Frame, Specials, Trajectory, trajectories
 
 FORMAT = "sfumato-trace/1"
 Pieces = Callable[[Sequence[int]], list[str]]
@@ -117,13 +117,32 @@ class Trace:
         return "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A text that was written.
+
+    Attributes:
+        text: the text; what was locked in it is there as it was typed.
+        seed: writes it again.
+        passes: evaluations of the network.
+        trajectory: ids, with the step and the confidence of each.
+        trace: every step, for players and files.
+    """
+
+    text: str
+    seed: int
+    passes: int
+    trajectory: Trajectory
+    trace: Trace
+
+
 def record(
     frames: Iterable[Frame],
     read: Callable[[Sequence[int]], str],
     pieces: Pieces,
     specials: Specials,
-) -> tuple[Frame, list[Trace]]:
-    """The last frame of a run and a trace of each row; the frames themselves are not kept.
+) -> list[Sample]:
+    """One sample a row of a run; its frames are consumed and not kept.
 
     Args:
         frames: the run, its untouched frame first.
@@ -139,8 +158,9 @@ def record(
             step = event(last, frame, row, pieces, specials)
             happened += [] if step is None else [step]
         last = frame
-    traces = [
-        Trace(
+    samples = []
+    for row, found in enumerate(trajectories(last)):
+        trace = Trace(
             text=read(found.ids),
             seed=int(last.seeds[row]),
             passes=found.passes,
@@ -148,9 +168,16 @@ def record(
             slots=slots(first, row, pieces, specials),
             events=tuple(events[row]),
         )
-        for row, found in enumerate(trajectories(last))
-    ]
-    return last, traces
+        samples.append(
+            Sample(
+                text=trace.text,
+                seed=trace.seed,
+                passes=trace.passes,
+                trajectory=found,
+                trace=trace,
+            )
+        )
+    return samples
 
 
 def slots(frame: Frame, row: int, pieces: Pieces, specials: Specials) -> tuple[Slot, ...]:
