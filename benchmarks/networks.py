@@ -39,9 +39,7 @@ class Size:
     @property
     def specials(self) -> Specials:
         """The ids of the special tokens: the last three."""
-        return Specials(
-            eos=self.vocabulary - 3, pad=self.vocabulary - 2, mask=self.vocabulary - 1
-        )
+        return Specials(eos=self.vocabulary - 3, pad=self.vocabulary - 2, mask=self.vocabulary - 1)
 
 
 def base(vocabulary: int) -> Size:

@@ -182,7 +182,7 @@ def main() -> None:
     rows[f"real text (n={len(chosen)})"] = measure(chosen, options.judge, rival)
     for temperature in TEMPERATURES:
         policy = DecodingPolicy(tokens=TokenSampler(temperature=temperature))
-        texts = [s.text for s in write(model, n=options.n, length=72, policy=policy, seed=SEED)]
+        texts = [s.text for s in write(model, n=options.n, policy=policy, seed=SEED)]
         rows[f"diffusion T={temperature}"] = measure(texts, options.judge, rival)
         (options.out / f"diffusion-{temperature}.txt").write_text("\n".join(texts))
         texts = sample_autoregressive(autoregressive, words, options.n, temperature)

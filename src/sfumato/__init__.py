@@ -46,7 +46,8 @@ _NAMES = {
     "sampling.policies": ("named_policy",),
     "sampling.frames": ("Frame",),
     "sampling.loop": ("sample",),
-    "sampling.tasks": ("Sample", "complete", "fill", "write"),
+    "sampling.tasks": ("complete", "fill", "write"),
+    "sampling.trace": ("Sample",),
     "evaluation.records": ("Metric",),
     "evaluation.perplexity": ("elbo",),
     "evaluation.diversity": ("distinct_n", "div"),
@@ -59,24 +60,12 @@ _HOME = {name: f"sfumato.{module}" for module, names in _NAMES.items() for name 
 __all__ = sorted(_HOME)  # noqa: PLE0605  # one table, no second list to keep in step
 
 if TYPE_CHECKING:  # what __getattr__ finds, once more for type checkers and editors
-    from sfumato.errors import (
-        DataError as DataError,
-    )
-    from sfumato.errors import (
-        MissingExtraError as MissingExtraError,
-    )
-    from sfumato.errors import (
-        ModelError as ModelError,
-    )
-    from sfumato.errors import (
-        ResourceError as ResourceError,
-    )
-    from sfumato.errors import (
-        SfumatoError as SfumatoError,
-    )
-    from sfumato.errors import (
-        UsageError as UsageError,
-    )
+    from sfumato.errors import DataError as DataError
+    from sfumato.errors import MissingExtraError as MissingExtraError
+    from sfumato.errors import ModelError as ModelError
+    from sfumato.errors import ResourceError as ResourceError
+    from sfumato.errors import SfumatoError as SfumatoError
+    from sfumato.errors import UsageError as UsageError
     from sfumato.evaluation.diversity import distinct_n as distinct_n
     from sfumato.evaluation.diversity import div as div
     from sfumato.evaluation.loops import loop_rate as loop_rate
@@ -90,21 +79,11 @@ if TYPE_CHECKING:  # what __getattr__ finds, once more for type checkers and edi
     from sfumato.models.scratch import new_encoder as new_encoder
     from sfumato.models.scratch import warm_start as warm_start
     from sfumato.noise.masked import MaskedProcess as MaskedProcess
-    from sfumato.noise.schedules import (
-        Cosine as Cosine,
-    )
-    from sfumato.noise.schedules import (
-        Geometric as Geometric,
-    )
-    from sfumato.noise.schedules import (
-        Linear as Linear,
-    )
-    from sfumato.noise.schedules import (
-        LogLinear as LogLinear,
-    )
-    from sfumato.noise.schedules import (
-        Polynomial as Polynomial,
-    )
+    from sfumato.noise.schedules import Cosine as Cosine
+    from sfumato.noise.schedules import Geometric as Geometric
+    from sfumato.noise.schedules import Linear as Linear
+    from sfumato.noise.schedules import LogLinear as LogLinear
+    from sfumato.noise.schedules import Polynomial as Polynomial
     from sfumato.noise.times import ExactCount as ExactCount
     from sfumato.noise.times import Stratified as Stratified
     from sfumato.noise.uniform import UniformProcess as UniformProcess
@@ -118,63 +97,27 @@ if TYPE_CHECKING:  # what __getattr__ finds, once more for type checkers and edi
     from sfumato.sampling.parts.logits import TokenSampler as TokenSampler
     from sfumato.sampling.parts.planners import Blocks as Blocks
     from sfumato.sampling.parts.planners import Order as Order
-    from sfumato.sampling.parts.quotas import (
-        EntropyBound as EntropyBound,
-    )
-    from sfumato.sampling.parts.quotas import (
-        Even as Even,
-    )
-    from sfumato.sampling.parts.quotas import (
-        Threshold as Threshold,
-    )
+    from sfumato.sampling.parts.quotas import EntropyBound as EntropyBound
+    from sfumato.sampling.parts.quotas import Even as Even
+    from sfumato.sampling.parts.quotas import Threshold as Threshold
     from sfumato.sampling.policies import named_policy as named_policy
-    from sfumato.sampling.tasks import (
-        Sample as Sample,
-    )
-    from sfumato.sampling.tasks import (
-        complete as complete,
-    )
-    from sfumato.sampling.tasks import (
-        fill as fill,
-    )
-    from sfumato.sampling.tasks import (
-        write as write,
-    )
-    from sfumato.text.canvas import (
-        Canvas as Canvas,
-    )
-    from sfumato.text.canvas import (
-        Draft as Draft,
-    )
-    from sfumato.text.canvas import (
-        Hole as Hole,
-    )
-    from sfumato.text.canvas import (
-        Locked as Locked,
-    )
-    from sfumato.text.canvas import (
-        lay_out as lay_out,
-    )
-    from sfumato.text.canvas import (
-        stack as stack,
-    )
+    from sfumato.sampling.tasks import complete as complete
+    from sfumato.sampling.tasks import fill as fill
+    from sfumato.sampling.tasks import write as write
+    from sfumato.sampling.trace import Sample as Sample
+    from sfumato.text.canvas import Canvas as Canvas
+    from sfumato.text.canvas import Draft as Draft
+    from sfumato.text.canvas import Hole as Hole
+    from sfumato.text.canvas import Locked as Locked
+    from sfumato.text.canvas import lay_out as lay_out
+    from sfumato.text.canvas import stack as stack
     from sfumato.text.corpora import Source as Source
     from sfumato.text.dialogue import Message as Message
-    from sfumato.text.records import (
-        DialogueRecord as DialogueRecord,
-    )
-    from sfumato.text.records import (
-        PairRecord as PairRecord,
-    )
-    from sfumato.text.records import (
-        TextRecord as TextRecord,
-    )
-    from sfumato.text.vocabulary import (
-        Vocabulary as Vocabulary,
-    )
-    from sfumato.text.vocabulary import (
-        learn_vocabulary as learn_vocabulary,
-    )
+    from sfumato.text.records import DialogueRecord as DialogueRecord
+    from sfumato.text.records import PairRecord as PairRecord
+    from sfumato.text.records import TextRecord as TextRecord
+    from sfumato.text.vocabulary import Vocabulary as Vocabulary
+    from sfumato.text.vocabulary import learn_vocabulary as learn_vocabulary
     from sfumato.training.objectives import Objective as Objective
     from sfumato.training.trainer import DiffusionTrainer as DiffusionTrainer
 else:

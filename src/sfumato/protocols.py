@@ -63,7 +63,7 @@ class Process(Protocol):
         t: Float[Tensor, "M"],
         rate: Float[Tensor, "M"],
     ) -> Float[Tensor, "M"]:
-        """Each selected position's term of the negative ELBO, nats; its mean over draws is a bound."""
+        """Each position's term of the negative ELBO, nats; its mean over draws is a bound."""
         ...
 
     def routes(

@@ -29,7 +29,7 @@ def compare(
     judge: str | None,
     n: int,
     draws: int,
-    length: int,
+    length: int | None,
     max_length: int,
     seed: int,
 ) -> Report:

@@ -14,7 +14,7 @@ from sfumato.models.checkpoints import Checkpoint
 from sfumato.sampling.tasks import write
 from sfumato.training.journal import Journal
 
-_SHOWN, _LENGTH = 3, 48
+_SHOWN = 3
 
 
 class Notes:
@@ -87,8 +87,7 @@ class Samples(TrainerCallback):
         denoiser = self.checkpoint.denoiser
         training = denoiser.training
         denoiser.eval()
-        room = min(_LENGTH, (denoiser.max_length or _LENGTH + 1) - 1)
-        sample = write(self.checkpoint, n=1, length=room, seed=0)[0]
+        sample = write(self.checkpoint, n=1, seed=0)[0]
         denoiser.train(training)
         self.journal.write("sample", state.global_step, {"text": sample.text, "seed": 0})
         self.notes.say(f"  {sample.text}")

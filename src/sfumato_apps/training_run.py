@@ -226,7 +226,6 @@ def run(
     out: Path,
     *,
     resumed: Path | None,
-    data: Mapping[str, Any],
     notes: Notes,
 ) -> None:
     """Trains and saves the model; also when it is interrupted or the loss blows up.
@@ -249,7 +248,7 @@ def run(
             if stop.stopped is None and trainer.state.global_step % trainer.state.eval_steps:
                 trainer.evaluate()
         finally:
-            origin = {**start.metadata, **data, "steps": trainer.state.global_step}
+            origin = {**start.metadata, "steps": trainer.state.global_step}
             save(replace(kept, metadata=origin), out)
     if stop.stopped is not None:
         raise Interrupted(

@@ -17,6 +17,7 @@ FILES: dict[str, str] = {}
 
 PACKAGES: dict[str, str] = {
     "sfumato.text": "Reading files and detecting their fields are apart from mixing them.",
+    "sfumato_apps": "What the recipes share stands beside them, one concern a file.",
     "sfumato_apps.recipes": "One file a command.",
 }
 
@@ -29,11 +30,8 @@ NO_EXAMPLE: dict[str, str] = {
     "DiffusionTrainer": "It needs a model and a data set; docs/guide/your-data.md runs it.",
     "EntropyBound": "docs/choosing.md builds a policy with it.",
     "Even": "docs/choosing.md builds a policy with it.",
-    "Frame": "The example of `sample` makes frames.",
     "Objective": "It needs a model; docs/guide/your-data.md trains with it.",
     "Sample": "README.md and the example of the guides print its fields.",
     "Threshold": "docs/choosing.md builds a policy with it.",
     "complete": "It needs a trained model; docs/guide/fill-and-edit.md runs it.",
-    "fill": "It needs a trained model; docs/guide/fill-and-edit.md runs it.",
-    "write": "It needs a trained model; docs/guide/getting-started.md runs it.",
 }

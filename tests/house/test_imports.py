@@ -15,8 +15,8 @@ import pytest
 from tests.house import source
 
 HELP_CPU_SECONDS = 0.3
-# CPU seconds stretch when a machine is shared (caches, frequency), by up to a factor of two here.
-SLOWNESS = 2.0
+# CPU seconds stretch when a machine is shared (caches, frequency), by up to this factor.
+SLOWNESS = 1.5
 
 THIRD_PARTY = {
     "sfumato.noise": {"torch", "jaxtyping"},

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,11 @@ class Checkpoint:
     vocabulary: Vocabulary
     process: Process
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Widths of the canvases that the model was trained to write on; empty if unknown."""
+        return tuple(self.metadata.get("lengths", ()))
 
 
 def load(

@@ -26,6 +26,7 @@ from sfumato.sampling.parts.constraints import Ban
 from sfumato.sampling.parts.guidance import place
 from sfumato.sampling.parts.planners import Order, entropy
 from sfumato.sampling.parts.quotas import EntropyBound
+from sfumato.sampling.parts.randomness import Purpose, uniform
 from sfumato.sampling.trace import Sample, record
 from sfumato.text.batching import prompt_ids
 from sfumato.text.canvas import Canvas, Hole, Locked, lay_out, stack
@@ -37,6 +38,7 @@ __all__ = ["Model", "Sample", "ban_texts", "complete", "fill", "specials_of", "w
 
 Policy = DecodingPolicy | Ancestral
 Watch = Callable[[Frame], None]
+_LENGTH = 64
 
 
 @runtime_checkable
@@ -64,7 +66,7 @@ def write(
     *,
     prompt: str | Sequence[Message] | None = None,
     n: int = 1,
-    length: int = 64,
+    length: int | None = None,
     policy: Policy | None = None,
     seed: int = 0,
     ban: Sequence[str] = (),
@@ -74,11 +76,16 @@ def write(
 ) -> list[Sample]:
     """Writes texts from noise.
 
+    The width of the canvas tells a model how much to write, so by default each text's is drawn
+    from the widths that the model was trained on (`Checkpoint.lengths`). A canvas much wider
+    than those is filled with repetitions.
+
     Args:
         model: a checkpoint.
         prompt: how the text begins, which comes back unchanged; or a dialogue, to be answered.
         n: how many texts; text i has the seed `seed + i`.
-        length: the most tokens to write; a text may end earlier.
+        length: the most tokens to write; a text may end earlier. If not given, it is drawn from
+            the lengths that the model was trained on, 64 if it does not say.
         policy: how to write; if not given, the surest positions first, several at once where
             that costs at most 0.1 nats; ancestral sampling for noise without marks.
         seed: seed of the first text.
@@ -101,21 +108,24 @@ def write(
         >>> [one.seed for one in write(model, n=2, length=4)]
         [0, 1]
     """
-    if length < 1:
+    if length is not None and length < 1:
         raise UsageError(f"expected length ≥ 1, got {length}")
     vocabulary = model.vocabulary
     typed = prompt if isinstance(prompt, str) else ""
     # The space before the first word written is carried by that word.
     head = typed.removesuffix(" ") if prompt is None or isinstance(prompt, str) else prompt
     locked = prompt_ids(head, vocabulary)
-    hole = Hole(slots=length, optional=True)
-    canvas = lay_out([Locked(ids=locked), hole], mask=vocabulary.mask)
+    lengths = _lengths(model, length, len(locked))
+
+    def canvas_of(seed: int) -> Canvas:
+        hole = Hole(slots=lengths[_pick(seed, len(lengths))], optional=True)
+        return lay_out([Locked(ids=locked), hole], mask=vocabulary.mask)
 
     def read(ids: Sequence[int]) -> str:
         return typed + _tail(ids[len(locked) :], typed, vocabulary)
 
-    chosen = _policy(model, policy, (ban, require), length)
-    job = _Job(canvas=canvas, read=read, policy=chosen, require=require, watch=watch)
+    chosen = _policy(model, policy, (ban, require), max(lengths))
+    job = _Job(canvas_of=canvas_of, read=read, policy=chosen, require=require, watch=watch)
     return _run(model, job, n=n, seed=seed, batch_size=batch_size)
 
 
@@ -124,7 +134,7 @@ def complete(
     text: str,
     *,
     n: int = 1,
-    length: int = 64,
+    length: int | None = None,
     policy: Policy | None = None,
     seed: int = 0,
 ) -> list[Sample]:
@@ -184,15 +194,17 @@ def fill(
         return join_fill(task, ids, model.vocabulary)
 
     chosen = _policy(model, policy, (ban, require), int(task.canvas.editable.sum()))
-    job = _Job(canvas=task.canvas, read=read, policy=chosen, require=require, watch=watch)
+    job = _Job(
+        canvas_of=lambda _: task.canvas, read=read, policy=chosen, require=require, watch=watch
+    )
     return _run(model, job, n=n, seed=seed, batch_size=batch_size)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Job:
-    """One canvas of one row, how to write it, and how to read the text off it."""
+    """The canvas of a seed, how to write it, and how to read the text off it."""
 
-    canvas: Canvas
+    canvas_of: Callable[[int], Canvas]
     read: Callable[[Sequence[int]], str]
     policy: Policy
     require: Sequence[str]
@@ -211,7 +223,8 @@ def _run(model: Model, job: _Job, *, n: int, seed: int, batch_size: int) -> list
 
 def _batch(model: Model, job: _Job, seeds: list[int]) -> list[Sample]:
     vocabulary, specials = model.vocabulary, specials_of(model.vocabulary)
-    canvas = stack([job.canvas] * len(seeds), pad=vocabulary.pad).to(_device(model.denoiser))
+    rows = [job.canvas_of(seed) for seed in seeds]
+    canvas = stack(rows, pad=vocabulary.pad).to(_device(model.denoiser))
     phrases = [vocabulary.encode(f" {phrase.strip()}") for phrase in job.require]
     canvas = place(model.denoiser, canvas, phrases, specials, seeds=seeds)
     first = job.policy.start(canvas, seeds, specials)
@@ -285,6 +298,25 @@ def _tail(ids: Sequence[int], typed: str, vocabulary: Vocabulary) -> str:
         return vocabulary.decode(written)
     tail = vocabulary.continuation(written)
     return tail.removeprefix(" ") if typed.endswith(" ") else tail
+
+
+def _lengths(model: Model, length: int | None, given: int) -> tuple[int, ...]:
+    """Numbers of slots to choose from after `given` locked tokens."""
+    if length is not None:
+        return (length,)
+    known: Sequence[int] = getattr(model, "lengths", ()) or (_LENGTH,)
+    return tuple(width - given for width in known if width > given) or (_LENGTH,)
+
+
+def _same(canvas: Canvas, seed: int) -> Canvas:
+    return canvas
+
+
+def _pick(seed: int, count: int) -> int:
+    """One of `count` indices, by the seed."""
+    first = torch.zeros(1, dtype=torch.long)
+    number = uniform(first + seed, first, step=0, purpose=Purpose.LENGTH)
+    return min(int(number * count), count - 1)
 
 
 def _device(denoiser: Denoiser) -> torch.device:

@@ -43,7 +43,7 @@ def demo(*, out: Path = Path("demo"), model: str | None = None, seed: int = 0) -
     samples = []
     console.print("[bold]Three texts from noise[/bold]")
     for prompt in PROMPTS:
-        (sample,) = write(opened, prompt=prompt, length=64, policy=policy, seed=seed)
+        (sample,) = write(opened, prompt=prompt, policy=policy, seed=seed)
         samples.append(sample)
         console.print(f"  {sample.text}", markup=False)
         console.print(f"  {_passes(sample)}", style="dim")

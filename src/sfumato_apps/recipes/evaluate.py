@@ -15,7 +15,7 @@ def evaluate(
     judge: str | None = None,
     n: int = 100,
     draws: int = 8,
-    length: int = 64,
+    length: int | None = None,
     max_length: int = 128,
     steps: int = 64,
     order: OrderName = "max_prob",
@@ -39,7 +39,7 @@ def evaluate(
         judge: Folder or hub name of an autoregressive model that judges fluency.
         n: Texts to write, and to compare with.
         draws: Noise draws a text for the likelihood bound.
-        length: The most tokens of a written text.
+        length: The most tokens to write; by default drawn from the lengths trained on.
         max_length: Longest held-out text in tokens.
         steps: Denoising steps.
         order: Which positions go first.

@@ -82,11 +82,13 @@ def train(
         resume: Go on from the last checkpoint in `out`.
     """
     options = dict(locals())
+    from dataclasses import replace
+
     from sfumato.text.corpora import parse_source
     from sfumato.training.trainer import DiffusionTrainer
     from sfumato_apps import training_run as run
     from sfumato_apps.notes import Notes
-    from sfumato_apps.reading import encode_all, holds_dialogues, read_splits
+    from sfumato_apps.reading import canvas_lengths, encode_all, holds_dialogues, read_splits
 
     notes = Notes()
     resumed = run.checkpoint_to_resume(out, resume=resume)
@@ -108,6 +110,13 @@ def train(
     examples = encode_all(splits.train, start.vocabulary, max_length, notes)
     held = encode_all(splits.validation, start.vocabulary, max_length, notes)
     notes.sum_up()
+    origin = {
+        "data": data,
+        "seed": seed,
+        "dialogues": holds_dialogues(splits.train),
+        "lengths": canvas_lengths(examples, slack),
+    }
+    start = replace(start, metadata={**start.metadata, **origin})
     lay = run.layout_of(start.vocabulary, slack=slack, holes=holes)
     objective = run.objective_of(start, noise=noise, times=times, weighting=weighting)
     if minutes is not None:
@@ -140,5 +149,4 @@ def train(
     notes.say(f"{size:.1f}M parameters, {len(examples)} texts, {len(held)} held out, {steps} steps")
     if resumed is None:
         run.begin(start, {**options, "steps": steps, "minutes": None}, out)
-    origin = {"data": data, "seed": seed, "dialogues": holds_dialogues(splits.train)}
-    run.run(trainer, start, out, resumed=resumed, data=origin, notes=notes)
+    run.run(trainer, start, out, resumed=resumed, notes=notes)

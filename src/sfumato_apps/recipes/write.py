@@ -12,7 +12,7 @@ def write(
     model: str | None = None,
     prompt: str | None = None,
     n: int = 1,
-    length: int = 64,
+    length: int | None = None,
     steps: int = 64,
     order: OrderName = "max_prob",
     temperature: float = 1.0,
@@ -36,7 +36,7 @@ def write(
         model: Folder or hub name; the shipped model if left out.
         prompt: How the text begins; it comes back unchanged.
         n: How many texts.
-        length: The most tokens to write; the text may end earlier.
+        length: The most tokens to write; by default drawn from the lengths trained on.
         steps: Denoising steps; with as many steps as tokens, one token is written at a time.
         order: Which positions go first.
         temperature: 0 takes the likeliest token, 1 draws as the model believes.

@@ -41,6 +41,7 @@ class Purpose(IntEnum):
     NOISE = 6
     PLACE = 7
     PRIOR = 8
+    LENGTH = 9
 
 
 def uniform(

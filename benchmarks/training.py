@@ -1,0 +1,227 @@
+"""What a training step costs: sfumato's objective against logits of the whole canvas.
+
+    python benchmarks/training.py                 a small BERT, then ModernBERT-base
+    python benchmarks/training.py --quick         tiny, in seconds
+    python benchmarks/training.py --json out.json all figures
+
+One step is noise, forward and backward of one batch; the optimiser is the same for all and left
+out. All contestants get the same network, batch and noise, and their losses must agree. Each
+runs in a process of its own, A B C A B C …, whose peak of resident memory the system keeps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from contest import Spent, machine, now, ratio, table
+from networks import Size, base, bert, modernbert, never_special
+from peers import full_canvas
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sfumato.models.encoders import EncoderDenoiser
+from sfumato.noise.masked import MaskedProcess
+from sfumato.noise.times import ExactCount
+from sfumato.text.batching import Batch
+from sfumato.text.canvas import Canvas
+from sfumato.training.objectives import Objective, Prepared
+
+OURS = "sfumato"
+CONTESTANTS = (OURS, "LLaDA: full logits, masked rows", "dLLM: full logits, every position")
+GIB = 2**30
+# ru_maxrss is in kibibytes, on macOS in bytes.
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+Loss = Callable[[Prepared], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A network, a batch of rows of random tokens that are all trained, and how often."""
+
+    network: str
+    size: Size
+    rows: int
+    length: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What one process measured.
+
+    Attributes:
+        total: time of all timed steps.
+        loss: of the first step, nats per token.
+        idle: peak of memory before the first step, bytes: the weights and the libraries.
+        peak: peak of memory in all, bytes.
+    """
+
+    total: Spent
+    loss: float
+    idle: int
+    peak: int
+
+
+def peak_memory() -> int:
+    """The most memory that this process ever held, bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+
+
+def batch(task: Task, seed: int) -> Batch:
+    """Random tokens, every position trained."""
+    shape, noise = (task.rows, task.length), torch.Generator().manual_seed(seed)
+    everywhere = torch.ones(shape, dtype=torch.bool)
+    canvas = Canvas(
+        ids=torch.randint(0, task.size.specials.eos, shape, generator=noise),
+        editable=everywhere,
+        attend=everywhere,
+        optional=~everywhere,
+    )
+    return Batch(canvas=canvas, weight=everywhere.float())
+
+
+def loss_of(name: str, network: PreTrainedModel, objective: Objective, mask: int) -> Loss:
+    """The loss of a contestant, as a function of the noised batch."""
+    if name == OURS:
+        denoiser = EncoderDenoiser(network, mask=mask)
+        return lambda noised: objective(denoiser, noised)
+    losses = dict(
+        zip(CONTESTANTS[1:], [full_canvas.masked_rows, full_canvas.every_position], strict=True)
+    )
+    return lambda noised: losses[name](network, noised)
+
+
+def work(name: str, task: Task) -> Figures:
+    """Trains for some steps in this process; the first is not timed."""
+    network = {"bert": bert, "modernbert": modernbert}[task.network](task.size).train()
+    never_special(network, task.size.specials)
+    objective = Objective(process=MaskedProcess(mask=task.size.specials.mask), times=ExactCount())
+    loss_at = loss_of(name, network, objective, task.size.specials.mask)
+    total, first, idle = Spent(), 0.0, peak_memory()
+    for step in range(task.steps + 1):
+        clean, noise = batch(task, step), torch.Generator().manual_seed(step)
+        network.zero_grad()
+        begin = now()
+        noised = objective.prepare(clean, noise)
+        loss = loss_at(noised) / noised.items
+        loss.backward()
+        if step:
+            total += now() - begin
+        else:
+            first = loss.item()
+        del loss
+    return Figures(total=total, loss=first, idle=idle, peak=peak_memory())
+
+
+def measure(name: str, task: Task, threads: int) -> Figures:
+    """The same in a new process."""
+    order = json.dumps({"name": name, "task": asdict(task)})
+    command = [sys.executable, __file__, "--worker", order, "--threads", str(threads)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    answer = json.loads(done.stdout)
+    return Figures(total=Spent(**answer.pop("total")), **answer)
+
+
+def shown(task: Task, runs: dict[str, list[Figures]]) -> str:
+    """A table with one row a contestant; ratios are the peer's figure over ours."""
+    ours, rows = runs[OURS], []
+    for name, figures in runs.items():
+        cpu = median(figure.total.cpu for figure in figures)
+        over = ratio([figure.total for figure in figures], [figure.total for figure in ours])
+        peak, step = (median(values) for values in zip(*map(_memory, figures), strict=True))
+        own_peak, own_step = (median(values) for values in zip(*map(_memory, ours), strict=True))
+        rows.append(
+            [
+                name,
+                f"{task.rows * task.length * task.steps / cpu:,.0f}",
+                f"{over.cpu:.2f} ×",
+                f"{over.wall:.2f} ×",
+                f"{peak / GIB:.2f}",
+                f"{peak / own_peak:.2f} ×",
+                f"{step / GIB:.2f}",
+                f"{step / own_step:.2f} ×",
+            ]
+        )
+    head = ["loss", "tokens per CPU s", "CPU ratio", "wall ratio", "peak GiB", "ratio"]
+    return table([*head, "of the step, GiB", "ratio"], rows)
+
+
+def _memory(figures: Figures) -> tuple[int, int]:
+    """Peak of the process, and what the steps added to the idle process."""
+    return figures.peak, figures.peak - figures.idle
+
+
+def run(task: Task, repeats: int, threads: int) -> dict[str, object]:
+    """Measures all contestants, prints their table and returns the figures.
+
+    Raises:
+        SystemExit: the contestants do not compute the same loss.
+    """
+    print(
+        f"\n{task.size.name}, V = {task.size.vocabulary:,}, batch {task.rows} × {task.length}, "
+        f"{task.steps} steps, repeats: {repeats}\n",
+        flush=True,
+    )
+    runs: dict[str, list[Figures]] = {name: [] for name in CONTESTANTS}
+    for _ in range(repeats):
+        for name in CONTESTANTS:
+            runs[name].append(measure(name, task, threads))
+    losses = {name: figures[0].loss for name, figures in runs.items()}
+    if max(losses.values()) - min(losses.values()) > 1e-4 * max(losses.values()):
+        raise SystemExit(f"the contestants must compute the same loss, but got {losses}")
+    print(shown(task, runs), flush=True)
+    figures = {name: [asdict(figure) for figure in found] for name, found in runs.items()}
+    return {"task": asdict(task), "runs": figures}
+
+
+def tasks() -> list[Task]:
+    """A small body under two vocabularies, and ModernBERT-base."""
+    small = [
+        Size(name="BERT", vocabulary=size, width=256, layers=4, heads=4, inner=1024)
+        for size in (30_522, 50_368)
+    ]
+    return [
+        *(Task(network="bert", size=size, rows=8, length=128, steps=4) for size in small),
+        Task(network="modernbert", size=base(50_368), rows=8, length=128, steps=2),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a tiny network, in seconds")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    if options.worker:
+        order = json.loads(options.worker)
+        size = Size(**order["task"].pop("size"))
+        print(json.dumps(asdict(work(order["name"], Task(size=size, **order["task"])))))
+        return
+    chosen, repeats = tasks(), options.repeats
+    if options.quick:
+        tiny = Size(name="tiny BERT", vocabulary=500, width=16, layers=1, heads=2, inner=32)
+        chosen, repeats = [Task(network="bert", size=tiny, rows=2, length=16, steps=1)], 1
+    described = machine()
+    print(", ".join(f"{name} {value}" for name, value in described.items()), flush=True)
+    figures = [run(task, repeats, options.threads) for task in chosen]
+    if options.json:
+        options.json.write_text(json.dumps({"machine": described, "tasks": figures}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
