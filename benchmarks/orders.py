@@ -17,13 +17,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tests.oracle import LENGTH, ChainOracle, chain
+
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.loop import finish
 from sfumato.sampling.parts import planners
 from sfumato.sampling.parts.logits import TokenSampler
 from sfumato.sampling.parts.planners import Order
 from sfumato.sampling.parts.quotas import Fixed
-from tests.oracle import LENGTH, ChainOracle, chain
 
 SETTINGS = (
     ("random", 1, 1.0),

@@ -1,6 +1,6 @@
 """Puts a trained model into the package, in half precision, with its card.
 
-    python tools/ship.py runs/shipped
+python tools/ship.py runs/shipped
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import torch
 
 from sfumato.models.checkpoints import SHIPPED, load, save
 
-ABOUT = """It writes English descriptions of restaurants and how Russian stories for children
-begin, and knows nothing else: it is there to try sfumato out offline, and was trained on two CPU
-cores. Convert an encoder of your language for anything real.
+ABOUT = """It writes English descriptions of restaurants and short Russian sentences, and knows
+nothing else: it is there to try sfumato out offline, and was trained on one CPU core in a quarter
+of an hour. Convert an encoder of your language for anything real.
 
 **Data.** [E2E NLG challenge](https://github.com/tuetschek/e2e-dataset), CC BY-SA 4.0 (the part
-that Diffusion-LM keeps as `src1_valid.txt`); [TinyStories-ru](
-https://github.com/MichaelMonashev/TinyStories-ru), Apache-2.0, the first sentences of each story.
+that Diffusion-LM keeps as `src1_valid.txt`); [Koziev's NLP_Datasets](
+https://github.com/Koziev/NLP_Datasets), ChangePerson, CC0 1.0.
 `examples/prepare_shipped_data.py` prepares both; `src/sfumato_apps/presets/shipped.yaml` repeats
 the training. The weights are published under CC BY-SA 4.0.
 
-**Limits.** It repeats what these corpora say, their stereotypes included. Half of its vocabulary
-are pieces of words; single characters may come out wrong."""
+**Limits.** It repeats what these corpora say, makes mistakes of grammar, and contradicts itself
+within a sentence."""
 
 
 def main(run: Path) -> None:

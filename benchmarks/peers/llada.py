@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
 
 
@@ -47,29 +47,21 @@ def generate(
         total = (canvas[:, end - block : end] == mask).sum(1)
         for step in range(steps_of_block):
             count = total // steps_of_block + (step < total % steps_of_block)
-            canvas = _remask(network, canvas, end, count.tolist(), temperature, mask, generator)
+            logits = network(canvas).logits
+            drawn = (_race(logits, temperature, generator) if temperature else logits).argmax(-1)
+            sure = logits.softmax(-1).gather(-1, drawn[..., None])[..., 0]
+            sure[:, end:] = -torch.inf
+            sure = torch.where(canvas == mask, sure, -torch.inf)
+            canvas = torch.where(_surest(sure, count), drawn, canvas)
             yield canvas
 
 
-def _remask(  # noqa: PLR0917  # the state of the loop above, in its order
-    network: nn.Module,
-    canvas: Int[Tensor, "B L"],
-    end: int,
-    count: list[int],
-    temperature: float,
-    mask: int,
-    generator: torch.Generator,
-) -> Int[Tensor, "B L"]:
-    """One step: of the tokens drawn at masks left of `end`, the `count` surest stay."""
-    logits = network(canvas).logits
-    drawn = (_race(logits, temperature, generator) if temperature else logits).argmax(-1)
-    sure = logits.softmax(-1).gather(-1, drawn[..., None])[..., 0]
-    sure[:, end:] = -torch.inf
-    sure = torch.where(canvas == mask, sure, -torch.inf)
-    kept = torch.zeros_like(canvas, dtype=torch.bool)
-    for row, number in enumerate(count):
+def _surest(sure: Float[Tensor, "B L"], count: Int[Tensor, "B"]) -> Bool[Tensor, "B L"]:
+    """The `count` positions of each row with the largest values."""
+    kept = torch.zeros_like(sure, dtype=torch.bool)
+    for row, number in enumerate(count.tolist()):
         kept[row, sure[row].topk(number).indices] = True
-    return torch.where(kept, drawn, canvas)
+    return kept
 
 
 def _race(

@@ -1,4 +1,4 @@
-"""The command line, end to end on a tiny model: train, write, fill, evaluate, chat, info; faults."""
+"""The command line, end to end on a tiny model, and what it says of bad input."""
 
 from __future__ import annotations
 

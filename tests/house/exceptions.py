@@ -13,7 +13,9 @@ FUNCTIONS: dict[str, str] = {
     ),
 }
 
-FILES: dict[str, str] = {}
+FILES: dict[str, str] = {
+    "sfumato.sampling.tasks": "Its tasks share one canvas, one run and one reading of the ids.",
+}
 
 PACKAGES: dict[str, str] = {
     "sfumato.text": "Reading files and detecting their fields are apart from mixing them.",

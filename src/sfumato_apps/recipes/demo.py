@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sfumato.sampling.tasks import Sample
 
-PROMPTS = (None, "The Golden Curry is", "Жила-была маленькая")
-HOLES = "The Eagle is a {} coffee shop near Burger King. {} and it is family-friendly."
+PROMPTS = (("The Golden Curry is", 24), ("Near the river,", 28), ("Ты не", 6))
+HOLES = "The Eagle is a {8} near Burger King. It {8} in the city centre."
 SPAN = ("Cotto serves ", "cheap Chinese food", " by the river, near The Portland Arms.")
 
 
@@ -37,13 +37,13 @@ def demo(*, out: Path = Path("demo"), model: str | None = None, seed: int = 0) -
         opened,
         order="max_prob",
         steps=64,
-        temperature=0.8,
+        temperature=0.5,
         top_p=0.95,
     )
     samples = []
     console.print("[bold]Three texts from noise[/bold]")
-    for prompt in PROMPTS:
-        (sample,) = write(opened, prompt=prompt, policy=policy, seed=seed)
+    for prompt, length in PROMPTS:
+        (sample,) = write(opened, prompt=prompt, length=length, policy=policy, seed=seed)
         samples.append(sample)
         console.print(f"  {sample.text}", markup=False)
         console.print(f"  {_passes(sample)}", style="dim")
@@ -56,7 +56,7 @@ def demo(*, out: Path = Path("demo"), model: str | None = None, seed: int = 0) -
     before, span, after = SPAN
     console.print("\n[bold]A span rewritten, the rest untouched[/bold]")
     console.print(f"  {before}[underline]{span}[/underline]{after}", style="dim")
-    (sample,) = fill(opened, f"{before}{{}}{after}", policy=policy, seed=seed)
+    (sample,) = fill(opened, f"{before}{{8}}{after}", policy=policy, seed=seed)
     samples.append(sample)
     console.print(f"  {sample.text}", markup=False)
     console.print(f"  {_passes(sample)}", style="dim")
