@@ -13,7 +13,7 @@ HOLES = "The Eagle is a {8} near Burger King. It {8} in the city centre."
 SPAN = ("Cotto serves ", "cheap Chinese food", " by the river, near The Portland Arms.")
 
 
-def demo(*, out: Path = Path("demo"), model: str | None = None, seed: int = 0) -> None:
+def demo(*, out: Path = Path("demo"), model: str | None = None, seed: int = 1) -> None:
     """Writes three texts, fills two holes, rewrites a span; then a page that plays it all.
 
     $ sfumato demo --out demo
