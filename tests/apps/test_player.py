@@ -41,6 +41,7 @@ def trace(
         text=text,
         seed=11,
         passes=len(events) if passes is None else passes,
+        mask=0,
         slots=tuple(Slot(id=0, piece=piece, locked=locked) for piece, locked in tokens),
         events=tuple(
             Event(
