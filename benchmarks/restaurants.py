@@ -39,7 +39,7 @@ from sfumato.training.muon import Muon, parameter_groups
 
 SEED = 0
 TEMPERATURES = (0.7, 1.0, 1.3)
-PEAK, BATCH, WARM_UP = 1e-2, 16, 50
+PEAK, DECAY, BATCH, WARM_UP = 1e-2, 0.1, 32, 100
 
 
 def train_autoregressive(
@@ -60,7 +60,7 @@ def train_autoregressive(
     )
     torch.manual_seed(SEED)
     model = LlamaForCausalLM(config)
-    groups = parameter_groups(model, lr=PEAK, weight_decay=0.0, orthogonal=True)
+    groups = parameter_groups(model, lr=PEAK, weight_decay=DECAY, orthogonal=True)
     optimizer = Muon(groups, lr=PEAK)
     peaks = [group["lr"] for group in groups]
     order = random.Random(SEED)

@@ -46,13 +46,18 @@ Loss = Callable[[Prepared], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A network, a batch of rows of random tokens that are all trained, and how often."""
+    """A network, a batch of rows of random tokens that are all trained, and how often.
+
+    With `checkpointing`, no contestant keeps the body's activations: what a batch then needs is
+    gradients and logits.
+    """
 
     network: str
     size: Size
     rows: int
     length: int
     steps: int
+    checkpointing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +110,10 @@ def work(name: str, task: Task) -> Figures:
     """Trains for some steps in this process; the first is not timed."""
     network = {"bert": bert, "modernbert": modernbert}[task.network](task.size).train()
     never_special(network, task.size.specials)
-    objective = Objective(process=MaskedProcess(mask=task.size.specials.mask), times=ExactCount())
+    if task.checkpointing:
+        network.gradient_checkpointing_enable()
+    process = MaskedProcess(mask=task.size.specials.mask)
+    objective = Objective(process=process, times=ExactCount(), in_parts=True)
     loss_at = loss_of(name, network, objective, task.size.specials.mask)
     total, first, idle = Spent(), 0.0, peak_memory()
     for step in range(task.steps + 1):
@@ -169,7 +177,8 @@ def run(task: Task, repeats: int, threads: int) -> dict[str, object]:
     """
     print(
         f"\n{task.size.name}, V = {task.size.vocabulary:,}, batch {task.rows} × {task.length}, "
-        f"{task.steps} steps, repeats: {repeats}\n",
+        f"{task.steps} steps, repeats: {repeats}"
+        f"{', gradient checkpointing' * task.checkpointing}\n",
         flush=True,
     )
     runs: dict[str, list[Figures]] = {name: [] for name in CONTESTANTS}
@@ -185,7 +194,7 @@ def run(task: Task, repeats: int, threads: int) -> dict[str, object]:
 
 
 def tasks() -> list[Task]:
-    """A small body under two vocabularies, and ModernBERT-base."""
+    """A small body under two vocabularies, and ModernBERT-base with few and with many tokens."""
     small = [
         Size(name="BERT", vocabulary=size, width=256, layers=4, heads=4, inner=1024)
         for size in (30_522, 50_368)
@@ -193,6 +202,9 @@ def tasks() -> list[Task]:
     return [
         *(Task(network="bert", size=size, rows=8, length=128, steps=4) for size in small),
         Task(network="modernbert", size=base(50_368), rows=8, length=128, steps=2),
+        Task(
+            network="modernbert", size=base(50_368), rows=8, length=512, steps=1, checkpointing=True
+        ),
     ]
 
 

@@ -116,6 +116,7 @@ def objective_of(start: Checkpoint, *, noise: str, times: str, weighting: str) -
         process=start.process,
         times=_TIMES.get(times, family.times),
         weighting=_WEIGHTINGS[weighting],
+        in_parts=True,
     )
 
 
@@ -160,6 +161,7 @@ def arguments(
     batch: int,
     accumulation: int,
     learning_rate: float,
+    weight_decay: float,
     evaluate_every: int,
     bf16: bool,
     seed: int,
@@ -172,6 +174,7 @@ def arguments(
         per_device_train_batch_size=batch,
         gradient_accumulation_steps=accumulation,
         learning_rate=learning_rate,
+        weight_decay=weight_decay,
         lr_scheduler_type="linear",
         warmup_steps=min(100, max(1, steps // 20)),
         adam_beta2=0.98,

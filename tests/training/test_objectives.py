@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.training import worlds
 
 from sfumato.errors import UsageError
+from sfumato.models import encoders
 from sfumato.training.objectives import ClippedWeighting, Objective, Prepared, plain_weighting
 
 
@@ -46,6 +47,25 @@ def test_micro_batches_add_up(cut: int, seed: int) -> None:
         total = sum(objective(denoiser, part) for part in parts)
         torch.testing.assert_close(total, objective(denoiser, whole), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(sum(part.items for part in parts), whole.items)
+
+
+def test_a_loss_in_parts_is_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few logits at a time give the same loss and the same gradients as all of them."""
+    objective, prepared = _prepared()
+    denoiser = worlds.tiny()
+    whole = objective(denoiser, prepared)
+    expected = torch.autograd.grad(whole, [*denoiser.parameters()])
+    monkeypatch.setattr(encoders, "_LOGITS_AT_ONCE", 5 * worlds.WORDS.size)
+    seen: list[int] = []
+    denoiser.network.get_output_embeddings().register_forward_hook(
+        lambda _, rows, __: seen.append(len(rows[0]))
+    )
+    parts = replace(objective, in_parts=True)(denoiser, prepared)
+    assert max(seen) == 5
+    assert sum(seen) == int(prepared.where.sum())
+    torch.testing.assert_close(parts, whole)
+    found = torch.autograd.grad(parts, [*denoiser.parameters()])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_noise_stays_inside_the_canvas() -> None:

@@ -3,7 +3,8 @@
     x_t ──► body (whole canvas) ──► hidden `B L D` ──► rows of `where` `M D` ──► head ──► `M V`
 
 With a vocabulary of 50,000 the projection is a quarter of ModernBERT-base's forward pass and
-most of its memory, so it runs on the rows that were asked for and on no others.
+most of its memory, so it runs on the rows that were asked for and on no others; so does what
+follows the attention of the last layer.
 
 Legend of shapes: `B` batch, `L` positions, `D` width of the body's output, `V` vocabulary,
 `M` selected positions (row-major order of a boolean mask over `B L`).
@@ -12,66 +13,24 @@ Legend of shapes: `B` batch, `L` positions, `D` width of the body's output, `V` 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from sfumato.errors import ModelError, UsageError
 from sfumato.models.conditioning import TimeEmbedding
+from sfumato.models.families import FAMILIES, Family
+from sfumato.models.last_layer import only_rows
+from sfumato.models.projection import fast_linear
 
 Reading = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """What differs between the encoders of transformers.
-
-    Attributes:
-        head: modules of the network that turn hidden rows into logits, applied in turn; empty
-            (or absent from the network) if there is no such chain, and then the whole network
-            runs and its logits are gathered.
-        after_pad: positions are numbered from `pad_token_id + 1`. Such networks derive them
-            from the ids, so that a padding token inside the canvas would shift its neighbours.
-    """
-
-    head: tuple[str, ...] = ()
-    after_pad: bool = False
-
-
-_ROBERTA = Family(head=("lm_head",), after_pad=True)
-_DISTILBERT = ("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector")
-
-FAMILIES: Mapping[str, Family] = {
-    "albert": Family(head=("predictions",)),
-    "bert": Family(head=("cls",)),
-    "camembert": _ROBERTA,
-    "data2vec-text": _ROBERTA,
-    "deberta": Family(head=("cls",)),
-    "deberta-v2": Family(head=("cls",)),
-    "distilbert": Family(head=_DISTILBERT),
-    "electra": Family(head=("generator_predictions", "generator_lm_head")),
-    "ernie": Family(head=("cls",)),
-    "esm": Family(after_pad=True),
-    "eurobert": Family(head=("lm_head",)),
-    "ibert": Family(after_pad=True),
-    "longformer": Family(after_pad=True),
-    "luke": Family(after_pad=True),
-    "megatron-bert": Family(head=("cls",)),
-    "modernbert": Family(head=("head", "decoder")),
-    "mpnet": _ROBERTA,
-    "nomic_bert": Family(head=("cls",)),
-    "rembert": Family(head=("cls",)),
-    "roberta": _ROBERTA,
-    "roberta-prelayernorm": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
-    "xlm-roberta-xl": _ROBERTA,
-    "xmod": Family(after_pad=True),
-}
+Reduction = Callable[[Tensor, slice], Tensor]
+_LOGITS_AT_ONCE = 2**24
 
 
 def why_not_a_denoiser(network: PreTrainedModel) -> str | None:
@@ -139,6 +98,7 @@ class EncoderDenoiser(nn.Module):
         self.reading = reading
         family = FAMILIES.get(network.config.model_type, Family())
         self._head = family.head if all(hasattr(network, name) for name in family.head) else ()
+        self._family = family
         self._first_position = int(network.config.pad_token_id) + 1 if family.after_pad else 0
         self._positional = _accepts(network.base_model, "position_ids")
         # A padding token inside the canvas means "nothing here" and is learnt like any other;
@@ -173,31 +133,51 @@ class EncoderDenoiser(nn.Module):
         *,
         attend: Bool[Tensor, "B L"] | None = None,
         t: Float[Tensor, "B"] | None = None,
-    ) -> Float[Tensor, "M V"]:
-        """Logits of the clean token at the positions in `where`, float32.
+        reduce: Reduction | None = None,
+    ) -> Float[Tensor, "M V"] | Float[Tensor, ""]:
+        """Logits of the clean token at the positions in `where`, float32, or a sum over them.
 
         Args:
             x_t: noised ids.
             where: positions to predict.
             attend: positions that exist; None means all.
             t: time of each row; needed if the denoiser has a time embedding, else ignored.
+            reduce: the share of some rows, given as a slice of `M`, in a sum that is returned
+                instead of the logits. If they are many, they exist a part at a time: the
+                backward pass computes them again.
 
         Raises:
             UsageError: a row is longer than the network allows, or `t` is needed and missing.
         """
+        if self.reading is not None and t is None:
+            raise UsageError("this denoiser reads its noise level: give the time t")
+        read = (x_t, where, t)
         if not self._head:
-            logits: Tensor = self.network(**self._inputs(x_t, attend, t)).logits[where].float()
-        else:
-            logits = self.project(self.hidden(x_t, attend=attend, t=t)[where])
+            whole = self.network(**self._inputs(x_t, attend, t)).logits[where].float()
+            logits = self._read(whole, slice(None), *read)
+            return logits if reduce is None else reduce(logits, slice(None))
+        rows = where.flatten().nonzero()[:, 0]
+        with only_rows(self._last_layer, self._family.stretches, rows, x_t.shape):
+            hidden = self.hidden(x_t, attend=attend, t=t).flatten(0, 1).index_select(0, rows)
+        if reduce is None:
+            return self._read(self.project(hidden), slice(None), *read)
+        return _sum_in_parts(
+            lambda part: reduce(self._read(self.project(hidden[part]), part, *read), part),
+            len(hidden),
+            max(1, _LOGITS_AT_ONCE // self.vocabulary_size),
+        )
+
+    def _read(
+        self, logits: Tensor, part: slice, x_t: Tensor, where: Tensor, t: Tensor | None
+    ) -> Tensor:
+        """What the network's logits at a slice of the rows say about x_0."""
         # Outside autograd: the gradient of a −∞ logit is zero anyway, and an in-place write
         # inside it would copy the gradient of all logits.
         with torch.no_grad():
             logits[:, self.mask] = -torch.inf
-        if self.reading is not None:
-            if t is None:
-                raise UsageError("this denoiser reads its noise level: give the time t")
-            logits = self.reading(logits, x_t[where], t[:, None].expand_as(where)[where])
-        return logits
+        if self.reading is None or t is None:
+            return logits
+        return self.reading(logits, x_t[where][part], t[:, None].expand_as(where)[where][part])
 
     def hidden(
         self,
@@ -219,9 +199,16 @@ class EncoderDenoiser(nn.Module):
         if not self._head:
             kind = self.network.config.model_type
             raise ModelError(f"the head of {kind!r} cannot be called alone; call the denoiser")
-        for name in self._head:
-            hidden = self.network.get_submodule(name)(hidden)
+        with fast_linear(hidden):
+            for name in self._head:
+                hidden = self.network.get_submodule(name)(hidden)
         return hidden.float()
+
+    @property
+    def _last_layer(self) -> nn.Module:
+        family, body = self._family, self.network.base_model
+        layers = body.get_submodule(family.layers if family.stretches else "")
+        return [*layers.children()][-1]
 
     def _inputs(
         self,
@@ -245,6 +232,15 @@ class EncoderDenoiser(nn.Module):
             raise UsageError("this denoiser is conditioned on time: pass t, one number a row")
         words: Tensor = self.network.get_input_embeddings()(x_t)
         return inputs | {"inputs_embeds": words + self.time(t)[:, None]}
+
+
+def _sum_in_parts(share: Callable[[slice], Tensor], rows: int, size: int) -> Tensor:
+    """Σ of `share` over slices of at most `size` rows, recomputed in the backward pass if many."""
+    if rows <= size:
+        return share(slice(0, rows))
+    parts = [slice(start, min(rows, start + size)) for start in range(0, rows, size)]
+    shares = [checkpoint(share, part, use_reentrant=False) for part in parts]
+    return torch.stack(shares).sum()
 
 
 def _accepts(module: nn.Module, name: str) -> bool:

@@ -97,12 +97,15 @@ class Objective:
         weighting: maps the ELBO's weight of a row to the weight that is trained with.
         per_sequence: average within each sequence first, so that short answers count as
             much as long ones; otherwise every token counts the same.
+        in_parts: the denoiser takes `reduce`, as `EncoderDenoiser` does, so that the logits of a
+            large batch are never in memory together.
     """
 
     process: Process
     times: TimeSampler
     weighting: Weighting = elbo_weighting
     per_sequence: bool = False
+    in_parts: bool = False
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Draws noise for a whole batch at once and applies it."""
@@ -124,13 +127,16 @@ class Objective:
 
     def __call__(self, denoiser: Denoiser, prepared: Prepared) -> Float[Tensor, ""]:
         """The weighted sum of the ELBO's terms, nats; divide by the global batch's `items`."""
-        where = prepared.where
-        logits = denoiser(prepared.x_t, where, attend=prepared.attend, t=prepared.t)
-        terms = self.process.elbo(
-            logits.log_softmax(-1),
-            prepared.x_0[where],
-            prepared.x_t[where],
-            prepared.t[:, None].expand_as(where)[where],
-            prepared.rate[:, None].expand_as(where)[where],
-        )
-        return (terms * prepared.weight[where]).sum()
+        where, shape = prepared.where, prepared.where.shape
+        x_0, x_t, weight = (v[where] for v in (prepared.x_0, prepared.x_t, prepared.weight))
+        t, rate = (v[:, None].expand(shape)[where] for v in (prepared.t, prepared.rate))
+
+        def share(logits: Tensor, rows: slice) -> Tensor:
+            log_p = logits.log_softmax(-1)
+            terms = self.process.elbo(log_p, x_0[rows], x_t[rows], t[rows], rate[rows])
+            return (terms * weight[rows]).sum()
+
+        inputs = {"attend": prepared.attend, "t": prepared.t}
+        if self.in_parts:
+            return denoiser(prepared.x_t, where, **inputs, reduce=share)  # type: ignore[call-arg]
+        return share(denoiser(prepared.x_t, where, **inputs), slice(None))

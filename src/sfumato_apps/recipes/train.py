@@ -16,10 +16,11 @@ def train(
     minutes: float | None = None,
     steps: int | None = None,
     epochs: float = 10.0,
-    batch: int = 16,
+    batch: int = 32,
     accumulation: int = 1,
     learning_rate: float | None = None,
     optimizer: Literal["muon", "adamw"] | None = None,
+    weight_decay: float = 0.1,
     average: float = 0.995,
     noise: Literal["masked", "uniform"] = "masked",
     times: Literal["exact", "stratified", "uniform"] = "exact",
@@ -62,6 +63,7 @@ def train(
         accumulation: Micro-batches a step; the gradient is that of one large batch.
         learning_rate: Peak step size; by default 0.01 from scratch, 0.0001 from an encoder.
         optimizer: Muon (default from scratch) or AdamW (default from an encoder).
+        weight_decay: Decoupled decay of matrices and embeddings, a share of the step size.
         average: Decay of the moving average of the weights that is kept; 0 for none.
         noise: Masked noise hides tokens, uniform noise replaces them by others.
         times: How noise levels are drawn; exact counts have the least variance (masked noise).
@@ -136,6 +138,7 @@ def train(
             batch=batch,
             accumulation=accumulation,
             learning_rate=learning_rate or (1e-2 if scratch else 1e-4),
+            weight_decay=weight_decay,
             evaluate_every=evaluate_every,
             bf16=bf16,
             seed=seed,
