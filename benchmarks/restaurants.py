@@ -30,6 +30,7 @@ from sfumato.evaluation.records import Metric
 from sfumato.models.checkpoints import load, pretrained_tokenizer
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.parts.logits import TokenSampler
+from sfumato.sampling.parts.planners import Blocks
 from sfumato.sampling.tasks import write
 from sfumato.text.batching import Example, encode
 from sfumato.text.corpora import Source, mix
@@ -40,6 +41,7 @@ from sfumato.training.muon import Muon, parameter_groups
 SEED = 0
 TEMPERATURES = (0.7, 1.0, 1.3)
 PEAK, DECAY, BATCH, WARM_UP = 1e-2, 0.1, 32, 100
+BLOCK = 8
 
 
 def train_autoregressive(
@@ -181,7 +183,9 @@ def main() -> None:
     chosen = random.Random(SEED).sample(real, min(options.n, len(real)))
     rows[f"real text (n={len(chosen)})"] = measure(chosen, options.judge, rival)
     for temperature in TEMPERATURES:
-        policy = DecodingPolicy(tokens=TokenSampler(temperature=temperature))
+        policy = DecodingPolicy(
+            blocks=Blocks(size=BLOCK), tokens=TokenSampler(temperature=temperature)
+        )
         texts = [s.text for s in write(model, n=options.n, policy=policy, seed=SEED)]
         rows[f"diffusion T={temperature}"] = measure(texts, options.judge, rival)
         (options.out / f"diffusion-{temperature}.txt").write_text("\n".join(texts))

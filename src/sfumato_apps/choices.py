@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sfumato.models.checkpoints import Checkpoint
     from sfumato.sampling.tasks import Policy
 
+BLOCK = 8
 OrderName = Literal["max_prob", "margin", "entropy", "random", "left_to_right", "sampled_prob"]
 
 
@@ -35,6 +36,8 @@ def policy_of(
 ) -> Policy:
     """How to write with a model, from the options of `write`, `fill`, `chat` and `evaluate`.
 
+    If `block` is None, masked noise writes in blocks of `BLOCK` tokens; 0 takes the whole canvas.
+
     Raises:
         UsageError: an option that the model's noise has no use for.
     """
@@ -52,7 +55,7 @@ def policy_of(
     if not marks_noise(model.process, specials_of(model.vocabulary)):
         masked = {
             "threshold": threshold,
-            "block": block,
+            "block": block or None,
             "no-repeat": no_repeat,
             "guidance": guidance,
         }
@@ -60,8 +63,9 @@ def policy_of(
         if given:
             raise UsageError(f"{', '.join(given)}: only for models of masked noise")
         return Ancestral(process=model.process, steps=steps, tokens=tokens)
+    size = BLOCK if block is None else block
     return DecodingPolicy(
-        blocks=Blocks(size=block),
+        blocks=Blocks(size=size or None),
         order=Order(by=getattr(planners, order)),
         quota=Even(steps=steps) if threshold is None else Threshold(probability=threshold),
         tokens=tokens,

@@ -17,7 +17,7 @@ from sfumato_apps.signatures import as_command
 
 _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
-    "OMP_WAIT_POLICY": "PASSIVE",  # two threads that spin for each other waste a shared machine
+    "GOMP_SPINCOUNT": "10000",  # threads that spin for each other for long waste a shared machine
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }

@@ -17,9 +17,9 @@ from transformers import PrinterCallback, TrainingArguments
 from sfumato.errors import SfumatoError, UsageError
 from sfumato.evaluation.perplexity import elbo
 from sfumato.models.checkpoints import Checkpoint, denoiser_of, load, save
-from sfumato.models.conditioning import TimeEmbedding
 from sfumato.models.encoders import EncoderDenoiser
 from sfumato.models.lora import with_lora
+from sfumato.models.parts.conditioning import TimeEmbedding
 from sfumato.models.scratch import new_encoder, warm_start
 from sfumato.noise.times import Stratified, Uniform
 from sfumato.presets import Family, masked, uniform
@@ -27,6 +27,7 @@ from sfumato.protocols import TimeSampler
 from sfumato.text.batching import Batch, Example, compose
 from sfumato.text.records import Splits
 from sfumato.text.vocabulary import Vocabulary, learn_vocabulary
+from sfumato.training.muon import Muon, parameter_groups
 from sfumato.training.objectives import Objective, elbo_weighting, plain_weighting
 from sfumato.training.trainer import Composer, DiffusionTrainer, StopOnSignal, last_checkpoint
 from sfumato_apps.notes import Notes, ProgressLines, Samples
@@ -36,7 +37,7 @@ SETTINGS_FILE = "train.yaml"
 _FAMILIES = {"masked": masked, "uniform": uniform}
 _TIMES: dict[str, TimeSampler] = {"stratified": Stratified(), "uniform": Uniform()}
 _WEIGHTINGS = {"elbo": elbo_weighting, "plain": plain_weighting}
-_WARM_UP, _MEASURED, _OVERHEAD = 3, 12, 1.2
+_WARM_UP, _MEASURED, _OVERHEAD = 3, 12, 1.15
 
 
 class Interrupted(SfumatoError):
@@ -137,9 +138,11 @@ def steps_for(
     examples: Sequence[Example],
     *,
     rows: int,
+    muon: bool,
 ) -> int:
     """Measures a few steps on a copy of the model and says how many fit into the minutes."""
     model = copy.deepcopy(denoiser)
+    optimizer = Muon(parameter_groups(model, lr=0.0, weight_decay=0.0, orthogonal=muon), lr=0.0)
     generator = torch.Generator().manual_seed(0)
     seconds = []
     for step in range(_WARM_UP + _MEASURED):
@@ -148,7 +151,8 @@ def steps_for(
         batch = lay(examples[first : first + rows], generator)
         prepared = objective.prepare(batch, generator)
         torch.autograd.backward(objective(model, prepared) / prepared.items)
-        model.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         seconds.append(time.monotonic() - start)
     typical = sorted(seconds[_WARM_UP:])[_MEASURED // 2]
     return max(1, int(minutes * 60 / (typical * _OVERHEAD)))

@@ -16,8 +16,8 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertMo
 
 from sfumato.errors import ModelError, ResourceError
 from sfumato.models.checkpoints import Checkpoint, denoiser_of, load, save
-from sfumato.models.conditioning import TimeEmbedding
 from sfumato.models.lora import with_lora
+from sfumato.models.parts.conditioning import TimeEmbedding
 from sfumato.models.scratch import new_encoder
 from sfumato.noise.masked import MaskedProcess
 from sfumato.noise.schedules import Geometric, Polynomial

@@ -20,8 +20,8 @@ from transformers import (
 )
 
 from sfumato.errors import ModelError, UsageError
-from sfumato.models.conditioning import TimeEmbedding
 from sfumato.models.encoders import EncoderDenoiser
+from sfumato.models.parts.conditioning import TimeEmbedding
 
 ALL = sorted(CONFIGS)
 GATHERING = [name for name in ALL if name != "deberta-v2, new head"]

@@ -8,8 +8,8 @@ from tests.models import networks
 from tests.models.networks import LENGTH, SIZE
 from torch import nn
 
-from sfumato.models.families import FAMILIES
-from sfumato.models.projection import fast_linear
+from sfumato.models.parts.families import FAMILIES
+from sfumato.models.parts.projection import fast_linear
 
 RESTRICTED = ["bert", "roberta", "xlm-roberta", "modernbert", "distilbert", "electra", "deberta-v2"]
 

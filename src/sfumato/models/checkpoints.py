@@ -27,9 +27,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sfumato.errors import ModelError, ResourceError
-from sfumato.models.conditioning import TimeEmbedding
 from sfumato.models.encoders import EncoderDenoiser
 from sfumato.models.lora import merged
+from sfumato.models.parts.conditioning import TimeEmbedding
 from sfumato.models.storage import folders
 from sfumato.models.storage.folders import pretrained_tokenizer, vocabulary_of
 from sfumato.models.storage.settings import (

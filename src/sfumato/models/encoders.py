@@ -23,10 +23,10 @@ from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from sfumato.errors import ModelError, UsageError
-from sfumato.models.conditioning import TimeEmbedding
-from sfumato.models.families import FAMILIES, Family
-from sfumato.models.last_layer import only_rows
-from sfumato.models.projection import fast_linear
+from sfumato.models.parts.conditioning import TimeEmbedding
+from sfumato.models.parts.families import FAMILIES, Family
+from sfumato.models.parts.last_layer import only_rows
+from sfumato.models.parts.projection import fast_linear
 
 Reading = Callable[[Tensor, Tensor, Tensor], Tensor]
 Reduction = Callable[[Tensor, slice], Tensor]

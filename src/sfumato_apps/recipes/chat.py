@@ -27,7 +27,7 @@ def chat(
         system: An instruction for the whole conversation.
         length: The most tokens of an answer.
         steps: Denoising steps an answer.
-        block: Write from left to right in blocks of this many tokens.
+        block: Write from left to right in blocks of this many tokens; 0 works on the whole canvas.
         order: Which positions go first.
         temperature: 0 takes the likeliest token, 1 draws as the model believes.
         top_p: Draw among the likeliest tokens that hold this much probability.

@@ -46,7 +46,8 @@ def evaluate(
         temperature: 0 takes the likeliest token, 1 draws as the model believes.
         top_p: Draw among the likeliest tokens that hold this much probability.
         threshold: Write every token that is at least this sure, instead of a fixed number.
-        block: Write from left to right in blocks of this many tokens.
+        block: Write from left to right in blocks of this many tokens, by default 8; 0 works on
+            the whole canvas.
         no_repeat: Forbid token sequences of this length to come twice.
         seed: Seed of the texts and of the bound.
     """

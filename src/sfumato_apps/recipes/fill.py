@@ -66,6 +66,7 @@ def fill(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        block=0,
         no_repeat=no_repeat,
     )
     samples = fill_texts(opened, text, n=n, free_slots=slots, policy=policy, seed=seed)

@@ -121,12 +121,15 @@ def train(
     start = replace(start, metadata={**start.metadata, **origin})
     lay = run.layout_of(start.vocabulary, slack=slack, holes=holes)
     objective = run.objective_of(start, noise=noise, times=times, weighting=weighting)
+    scratch = model is None
+    muon = (optimizer or ("muon" if scratch else "adamw")) == "muon"
     if minutes is not None:
         rows = batch * accumulation
-        steps = run.steps_for(minutes, start.denoiser, objective, lay, examples, rows=rows)
+        steps = run.steps_for(
+            minutes, start.denoiser, objective, lay, examples, rows=rows, muon=muon
+        )
     elif steps is None:
         steps = max(1, round(epochs * len(examples) / (batch * accumulation)))
-    scratch = model is None
     trainer = DiffusionTrainer(
         start.denoiser,
         objective=objective,
@@ -144,7 +147,7 @@ def train(
             seed=seed,
             validate=bool(held),
         ),
-        muon=(optimizer or ("muon" if scratch else "adamw")) == "muon",
+        muon=muon,
         decay=average,
         validation=run.validation_of(start, held, seed),
     )

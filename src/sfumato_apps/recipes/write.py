@@ -43,7 +43,8 @@ def write(
         top_k: Draw among this many likeliest tokens.
         top_p: Draw among the likeliest tokens that hold this much probability.
         threshold: Write every token that is at least this sure, instead of a fixed number.
-        block: Write from left to right in blocks of this many tokens.
+        block: Write from left to right in blocks of this many tokens, by default 8; 0 works on
+            the whole canvas.
         no_repeat: Forbid token sequences of this length to come twice.
         guidance: Strength of classifier-free guidance by the prompt.
         seed: Seed of the first text; the next texts count on from it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from sfumato.models.last_layer import Stretch
+from sfumato.models.parts.last_layer import Stretch
 
 
 @dataclass(frozen=True, kw_only=True)
