@@ -24,6 +24,20 @@ class DataError(SfumatoError):
     exit_code = 3
 
 
+class UnusableError(DataError):
+    """A record that is well-formed and of no use: nothing in it is to be learnt.
+
+    Attributes:
+        reason: why, in words that many records share, so that they can be counted.
+        place: where it stands ("chats.jsonl:17"), empty if unknown.
+    """
+
+    def __init__(self, message: str, *, reason: str, place: str) -> None:
+        super().__init__(f"{place}: {message}" if place else message)
+        self.reason = reason
+        self.place = place
+
+
 class ModelError(SfumatoError):
     """A checkpoint or a model that cannot do what is asked of it."""
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfumato.errors import DataError, UsageError
+from sfumato.errors import DataError, UnusableError, UsageError
 from sfumato.text.batching import Batch, Example, buckets, compose, encode, pack, prompt_ids
 from sfumato.text.canvas import Hole, Locked, lay_out
 from sfumato.text.dialogue import Message, encode_dialogue
@@ -105,9 +105,25 @@ def test_an_answer_that_is_cut_away_is_an_error(words: Vocabulary) -> None:
     with pytest.raises(DataError, match=f"a.jsonl:7: the prompt takes {size} tokens of {size}"):
         encode(record, words, max_length=size)
     assert sum(encode(record, words, max_length=size + 1).trained) == 1
-    silent = DialogueRecord(messages=TALK[:1], origin="a.jsonl:8")
-    with pytest.raises(DataError, match=r"a\.jsonl:8: the dialogue has no assistant turn"):
-        encode(silent, words, max_length=LONG)
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        (TALK[:1], "one message"),
+        (TALK[1:], "one message"),
+        (TALK[:1] * 2, "no answer"),
+        ((TALK[0], Message(role="assistant", content=" \n")), "empty answer"),
+        ((Message(role="user", content="who? " * LONG), TALK[1]), "answer cut away"),
+    ],
+)
+def test_dialogues_without_an_answer_say_where_and_why(
+    words: Vocabulary, messages: tuple[Message, ...], reason: str
+) -> None:
+    talk = DialogueRecord(messages=messages, origin="a.jsonl:8")
+    with pytest.raises(UnusableError, match=r"^a\.jsonl:8: ") as caught:
+        encode(talk, words, max_length=16)
+    assert (caught.value.reason, caught.value.place) == (reason, "a.jsonl:8")
 
 
 # Batches.

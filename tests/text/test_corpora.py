@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfumato.errors import DataError, UsageError
-from sfumato.text.corpora import Source, detect_format, format_of, mix, parse_source, read
+from sfumato.text.corpora import Source, format_of, mix, parse_source, read
 from sfumato.text.dialogue import Message
+from sfumato.text.formats import detect_format
 from sfumato.text.records import DialogueRecord, PairRecord, TextRecord, split
 
 
@@ -238,13 +239,13 @@ def test_unknown_fields_are_compared_with_the_known_ones() -> None:
     with pytest.raises(DataError) as caught:
         detect_format({"promt": "a", "completion": "b"}, "a.jsonl:1")
     assert "did you mean 'prompt' where it says 'promt'?" in str(caught.value)
-    assert "expected one of: messages; conversations;" in str(caught.value)
+    assert "expected one of: messages; conversation; conversations;" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("turns", "message"),
     [
-        ([], "field 'messages' is an empty list, expected a list of turns"),
+        ([], "no messages, so there is nothing to learn"),
         ("a", "field 'messages' is the string 'a', expected a list of turns"),
         (["a"], r"messages\[0\] is the string 'a', expected role and content"),
         ([{"role": "user"}], r"messages\[0\]: no field 'content'"),

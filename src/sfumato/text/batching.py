@@ -21,9 +21,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sfumato.errors import DataError, UsageError
+from sfumato.errors import DataError, UnusableError, UsageError
 from sfumato.text.canvas import Canvas, insert_slots
-from sfumato.text.dialogue import Message, Trained, encode_dialogue, encode_dialogue_prompt
+from sfumato.text.dialogue import (
+    Message,
+    Trained,
+    check_answered,
+    encode_dialogue,
+    encode_dialogue_prompt,
+)
 from sfumato.text.records import DialogueRecord, PairRecord, Record, TextRecord
 from sfumato.text.vocabulary import Vocabulary
 
@@ -76,8 +82,8 @@ def encode(
         trained: in a dialogue, learn "every" assistant turn or the "last".
 
     Raises:
-        DataError: nothing would be left to learn: the prompt alone fills `max_length`, or the
-            dialogue has no assistant turn.
+        UnusableError: nothing would be left to learn: the prompt alone fills `max_length`, or
+            nobody answers in the dialogue.
 
     Example:
         >>> from sfumato.text.vocabulary import learn_vocabulary
@@ -88,6 +94,7 @@ def encode(
     """
     match record:
         case DialogueRecord():
+            check_answered(record.messages, record.origin)
             dialogue = encode_dialogue(record.messages, vocabulary, trained)
             ids, flags = dialogue.ids, dialogue.trained
         case PairRecord():
@@ -95,7 +102,12 @@ def encode(
         case TextRecord():
             ids, flags = _complete("", record.text, vocabulary)
     if not any(flags[:max_length]):
-        raise DataError(_nothing_left(record.origin, flags, max_length))
+        raise UnusableError(
+            f"the prompt takes {flags.index(True)} tokens of {max_length}, none is left for the "
+            "answer: shorten the prompt or raise the maximum length",
+            reason="answer cut away",
+            place=record.origin,
+        )
     return Example(ids=ids[:max_length], trained=flags[:max_length], origin=record.origin)
 
 
@@ -105,16 +117,6 @@ def _complete(
     context = prompt_ids(prompt, vocabulary)
     learnt = (*vocabulary.encode(completion), vocabulary.eos)
     return context + learnt, (False,) * len(context) + (True,) * len(learnt)
-
-
-def _nothing_left(origin: str, flags: Sequence[bool], max_length: int) -> str:
-    where = f"{origin}: " if origin else ""
-    if True not in flags:
-        return f"{where}the dialogue has no assistant turn, so there is nothing to learn"
-    why = (
-        f"the prompt takes {flags.index(True)} tokens of {max_length}, none is left for the answer"
-    )
-    return f"{where}{why}: shorten the prompt or raise the maximum length"
 
 
 def prompt_ids(prompt: str | Sequence[Message], vocabulary: Vocabulary) -> tuple[int, ...]:

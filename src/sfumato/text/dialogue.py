@@ -22,7 +22,7 @@ from typing import Literal, NoReturn
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from sfumato.errors import DataError, UsageError
+from sfumato.errors import DataError, UnusableError, UsageError
 from sfumato.text.vocabulary import ROLES, Vocabulary
 
 ASSISTANT = "assistant"
@@ -98,6 +98,33 @@ def encode_dialogue(
         ids += [*opening, *content, *ending]
         flags += [False] * len(opening) + [index in learnt] * len(content + ending)
     return Encoded(ids=tuple(ids), trained=tuple(flags))
+
+
+def check_answered(messages: Sequence[Message], origin: str) -> None:
+    """Makes sure that a dialogue has an answer to something.
+
+    Args:
+        messages: turns, first to last.
+        origin: where the dialogue stands, for the error.
+
+    Raises:
+        UnusableError: one message only, no turn of the assistant, or nothing but empty ones.
+
+    Example:
+        >>> check_answered([Message(role="user", content="Who is there?")], "chats.jsonl:17")
+        Traceback (most recent call last):
+        sfumato.errors.UnusableError: chats.jsonl:17: the dialogue has one message, ...
+    """
+    answers = [message.content for message in messages if message.role == ASSISTANT]
+    if len(messages) == 1:
+        what = "the dialogue has one message, expected a question and an answer"
+        raise UnusableError(what, reason="one message", place=origin)
+    if not answers:
+        what = "the dialogue has no assistant turn, so there is nothing to learn"
+        raise UnusableError(what, reason="no answer", place=origin)
+    if not any(map(str.strip, answers)):
+        what = "the assistant says nothing: a model would learn to be silent"
+        raise UnusableError(what, reason="empty answer", place=origin)
 
 
 def encode_dialogue_prompt(messages: Sequence[Message], vocabulary: Vocabulary) -> tuple[int, ...]:
