@@ -9,7 +9,8 @@ Legend of shapes: `N` texts, `B` windows of a batch, `L` positions.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sfumato.errors import ModelError
-from sfumato.evaluation.bounds import text_bounds
+from sfumato.errors import ModelError, UsageError
+from sfumato.evaluation.bounds import Bounds, text_bounds
 from sfumato.evaluation.records import Metric, Setting, ratio_metric
 from sfumato.noise.times import ExactCount
 from sfumato.protocols import TimeSampler
@@ -87,18 +88,99 @@ def elbo(
         batch_size=batch_size,
         device=device,
     )
-    settings: dict[str, Setting] = {
+    settings = _settings(model, draws, slack, times)
+    rows = range(len(examples))
+    found = _ratios(bounds, rows, seed=seed, reference=reference, settings=settings)
+    if len(found) < 2:
+        raise UsageError("the texts have no bytes to divide by: all of their tokens are unknown")
+    return found[0], found[1]
+
+
+def elbo_by_group(
+    model: Model,
+    examples: Sequence[Example],
+    groups: Sequence[str],
+    *,
+    draws: int = 16,
+    seed: int = 0,
+    times: TimeSampler | None = None,
+    device: torch.device | str = "cpu",
+    reference: str | None = None,
+) -> dict[str, tuple[Metric, ...]]:
+    """The negative ELBO of each group of texts, the largest group first; see `elbo`.
+
+    Args:
+        model: denoiser, vocabulary and process.
+        examples: encoded texts, of a split that the model was not trained on.
+        groups: name of each text's group, such as its language.
+        draws: noise draws a text.
+        seed: seed of the noise.
+        times: chooses times and hits; exact counts if None, which only masked noise can use.
+        device: where the denoiser lives.
+        reference: which texts these are, for the record; the group's name is added.
+
+    Raises:
+        UsageError: see `text_bounds`.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from sfumato import MaskedProcess, TextRecord, learn_vocabulary
+        >>> from sfumato.text.batching import encode
+        >>> words = learn_vocabulary(["a cat"], size=300)
+        >>> def guess(x_t, where, *, attend=None, t=None):  # any token is as likely
+        ...     return torch.zeros(int(where.sum()), words.size)
+        >>> process = MaskedProcess(mask=words.mask)
+        >>> model = SimpleNamespace(denoiser=guess, vocabulary=words, process=process)
+        >>> texts = [encode(TextRecord(text=text), words, max_length=9) for text in ("a", "b", "c")]
+        >>> found = elbo_by_group(model, texts, ["en", "ru", "en"])
+        >>> [(name, metrics[0].n) for name, metrics in found.items()]
+        [('en', 2), ('ru', 1)]
+    """
+    bounds = text_bounds(model, examples, draws=draws, seed=seed, times=times, device=device)
+    settings = _settings(model, draws, 0, times)
+    members: dict[str, list[int]] = {name: [] for name, _ in Counter(groups).most_common()}
+    for row, name in enumerate(groups):
+        members[name].append(row)
+    return {
+        name: _ratios(
+            bounds,
+            rows,
+            seed=seed,
+            reference=", ".join(filter(None, (reference, name))),
+            settings=settings,
+        )
+        for name, rows in members.items()
+    }
+
+
+def _settings(
+    model: Model, draws: int, slack: int, times: TimeSampler | None
+) -> dict[str, Setting]:
+    return {
         "draws": draws,
         "slack": slack,
         "times": type(times or ExactCount()).__name__,
         "process": type(model.process).__name__,
     }
+
+
+def _ratios(
+    bounds: Bounds,
+    rows: Sequence[int],
+    *,
+    seed: int,
+    reference: str | None,
+    settings: Mapping[str, Setting],
+) -> tuple[Metric, ...]:
+    """Nats per token and, if they have any bytes, bits per byte of some of the texts."""
     record = partial(ratio_metric, seed=seed, reference=reference, settings=settings)
-    nats = bounds.nats.mean(1)
-    return (
-        record("elbo_nats_per_token", nats.tolist(), bounds.tokens.tolist()),
-        record("elbo_bits_per_byte", (nats / math.log(2)).tolist(), bounds.octets.tolist()),
-    )
+    chosen = list(rows)
+    nats = bounds.nats.mean(1)[chosen]
+    octets = bounds.octets[chosen].tolist()
+    found = (record("elbo_nats_per_token", nats.tolist(), bounds.tokens[chosen].tolist()),)
+    if not any(octets):  # nothing but tokens that stand for no text
+        return found
+    return (*found, record("elbo_bits_per_byte", (nats / math.log(2)).tolist(), octets))
 
 
 @dataclass(frozen=True, kw_only=True)
