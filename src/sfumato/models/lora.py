@@ -6,7 +6,9 @@ y = W·x + (alpha/rank)·B·A·x      W is frozen; A and B are trained; B starts
 from __future__ import annotations
 
 import copy
+import math
 
+import torch
 from torch import nn
 
 from sfumato.errors import MissingExtraError, UsageError
@@ -14,7 +16,12 @@ from sfumato.models.encoders import EncoderDenoiser
 
 
 def with_lora(
-    denoiser: EncoderDenoiser, *, rank: int, alpha: int | None = None, dropout: float = 0.0
+    denoiser: EncoderDenoiser,
+    *,
+    rank: int,
+    alpha: int | None = None,
+    dropout: float = 0.0,
+    seed: int = 0,
 ) -> EncoderDenoiser:
     """A copy whose linear layers, the vocabulary projection excepted, carry adapters.
 
@@ -25,6 +32,7 @@ def with_lora(
         rank: rank of each update.
         alpha: strength of the updates; None means 2 · rank.
         dropout: chance to drop an adapter's input while training.
+        seed: of the random half of each adapter.
 
     Raises:
         UsageError: rank below one, or a dropout outside [0, 1).
@@ -51,7 +59,15 @@ def with_lora(
         target_modules=names,
     )
     inject_adapter_in_model(config, network)
+    _initialise(network, torch.Generator().manual_seed(seed))
     return adapted
+
+
+def _initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Draws A anew, by the rule that peft uses but from our own generator; B stays zero."""
+    for name, parameter in network.named_parameters():
+        if "lora_A" in name:
+            nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
 
 
 def merged(denoiser: EncoderDenoiser) -> EncoderDenoiser:

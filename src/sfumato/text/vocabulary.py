@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from sfumato.errors import DataError, ModelError, UsageError
 
 ROLES = ("system", "user", "assistant")
-_UNUSED = re.compile(r"\[unused\d+\]|madeupword\d+|</?\w+>NOTUSED")
+_UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>|madeupword\d+|</?\w+>NOTUSED")
 _ANCHOR = "a"
 
 
@@ -202,8 +202,9 @@ def with_roles(
     """Gives a vocabulary role markers that are real special tokens, where it has room.
 
     Tried in this order for each role: a token `<|role|>` that exists, a place that the
-    vocabulary keeps unused (`[unused7]`, `madeupword0000`), a new token below `capacity`. If one
-    role finds no place, none gets a marker and dialogues fall back to plain text.
+    vocabulary keeps unused (`[unused7]`, `<unused7>`, `madeupword0000`), a new token below
+    `capacity`. If one role finds no place, none gets a marker and dialogues fall back to plain
+    text.
 
     Args:
         vocabulary: where to put the markers; itself stays as it is.

@@ -76,6 +76,10 @@ class Prepared:
         """What the summed loss is divided by: the total weight of the trained positions."""
         return self.weight.sum()
 
+    def to(self, device: torch.device | str) -> Prepared:
+        """The same batch on another device."""
+        return Prepared(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
     def rows(self, start: int, stop: int) -> Prepared:
         """A micro-batch: some rows, cut to the width that they use."""
         width = int(self.attend[start:stop].sum(1).max())

@@ -109,6 +109,10 @@ class DiffusionTrainer(Trainer):
         self.journal.rewind(step)
         if self.average is not None:
             self.average.load(checkpoint)
+        if step >= self.args.max_steps:  # the Trainer would take one step more
+            self._load_from_checkpoint(str(checkpoint))
+            self.state.global_step = step
+            return
         self.train(resume_from_checkpoint=str(checkpoint))
 
     def get_batch_samples(
