@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfumato.errors import DataError, UsageError
+from sfumato.errors import DataError, UnusableError, UsageError
 from sfumato.text.corpora import Source, format_of, mix, parse_source, read
 from sfumato.text.dialogue import Message
 from sfumato.text.formats import detect_format
@@ -240,6 +240,33 @@ def test_unknown_fields_are_compared_with_the_known_ones() -> None:
         detect_format({"promt": "a", "completion": "b"}, "a.jsonl:1")
     assert "did you mean 'prompt' where it says 'promt'?" in str(caught.value)
     assert "expected one of: messages; conversation; conversations;" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "a", "question_id": 1}, "a:1: 'prompt' has no answer beside it; no known"),
+        ({"prompt": "a", "responce": "b"}, "did you mean 'response' where it says 'responce'"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "a:1: chosen and rejected are pref"),
+    ],
+)
+def test_rows_without_an_answer_to_imitate(row: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        detect_format(row, "a:1")
+
+
+def test_an_answer_that_was_disliked_is_not_to_be_learnt(tmp_path: Path) -> None:
+    """Unpaired preferences: the label stands beside the dialogue."""
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    rows = [{"messages": turns, "label": liked} for liked in (True, False, None)]
+    path = put(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows)))
+    skipped: list[DataError] = []
+    assert len(list(read(Source(path=path), on_bad=skipped.append))) == 2
+    assert [str(error) for error in skipped] == [
+        f"{path}:2: labelled as a bad answer, so there is nothing to learn"
+    ]
+    assert isinstance(skipped[0], UnusableError)
+    assert skipped[0].place == f"{path}:2"
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from sfumato.text.files import Row, in_json
 from sfumato.text.records import DialogueRecord, PairRecord, Record, TextRecord
 from sfumato.text.vocabulary import ROLES, lone_surrogate
 
+_QUESTIONS, _ANSWERS = ("prompt", "instruction", "question"), {"completion", "output", "response"}
 _ALIASES = {"human": "user", "gpt": ASSISTANT, "bot": ASSISTANT, "model": ASSISTANT}
 
 
@@ -119,12 +120,13 @@ def detect_format(row: Row, origin: str = "") -> Format:
             f"{origin}: chosen and rejected are preferences, not answers to imitate: write what "
             "is to be learnt as messages, or train on files that hold answers"
         )
+    asked = next((field for field in _QUESTIONS if field in row), None)
+    names = _ANSWERS if asked else {field for known in FORMATS for field in known.fields}
+    hint = next(filter(None, (_hint(field, row) for field in sorted(names - set(row)))), "")
+    what = f"{asked!r} has no answer beside it; " if asked else ""
     options = "; ".join(" + ".join(known.fields) for known in FORMATS)
-    names = {field for known in FORMATS for field in known.fields}
-    hints = [_hint(field, row) for field in sorted(names - set(row))]
-    hint = next(filter(None, hints), "")
     raise DataError(
-        f"{origin}: no known format has the fields {_listed(row)}{hint}; "
+        f"{origin}: {what}no known format has the fields {_listed(row)}{hint}; "
         f"expected one of: {options}; or say which field holds the text"
     )
 
