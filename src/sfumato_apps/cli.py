@@ -14,6 +14,7 @@ import typer
 
 from sfumato.errors import SfumatoError
 from sfumato_apps.signatures import as_command
+from sfumato_apps.words import SeveralValues
 
 _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
@@ -21,7 +22,7 @@ _ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
-RECIPES = ("demo", "info", "probe", "train", "write", "fill", "chat", "evaluate")
+RECIPES = ("demo", "info", "probe", "train", "convert", "write", "fill", "chat", "evaluate")
 
 
 def build() -> typer.Typer:
@@ -36,7 +37,7 @@ def build() -> typer.Typer:
     )
     for name in RECIPES:
         module = importlib.import_module(f"sfumato_apps.recipes.{name}")
-        app.command(name)(as_command(getattr(module, name)))
+        app.command(name, cls=SeveralValues)(as_command(getattr(module, name)))
 
     @app.callback(invoke_without_command=True)
     def version(

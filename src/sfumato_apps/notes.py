@@ -3,41 +3,74 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from sfumato.errors import DataError
+from sfumato.errors import DataError, UnusableError
 from sfumato.models.checkpoints import Checkpoint
 from sfumato.sampling.tasks import write
+from sfumato.text.dialogue import Message
 from sfumato.training.journal import Journal
+from sfumato_apps import ranks
 
-_SHOWN = 3
+Prompt = str | Sequence[Message] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """Records that were left out for one reason.
+
+    Attributes:
+        records: how many.
+        first: where the first one stands; for one that cannot be read, with what is wrong.
+    """
+
+    records: int
+    first: str
 
 
 class Notes:
-    """Says things on stderr, and counts what was skipped."""
+    """Says things on stderr, in the first process only, and counts what was skipped."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, silent: bool = False) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.skipped = 0
+        self.silent = silent or not ranks.is_first()
+        self.skipped: dict[str, Skipped] = {}
 
     def say(self, text: str) -> None:
         """One line."""
-        self.console.print(text, markup=False)
+        if not self.silent:
+            self.console.print(text, markup=False)
 
     def skip(self, error: DataError) -> None:
-        """Notes a record that is left out; the first few in full."""
-        self.skipped += 1
-        if self.skipped <= _SHOWN:
+        """Notes a record that is left out; the first one of each reason in full."""
+        reason, place = "cannot be read", str(error)
+        if isinstance(error, UnusableError):
+            reason, place = error.reason, error.place
+        if reason not in self.skipped:
             self.say(f"skipped: {error}")
+        before = self.skipped.get(reason, Skipped(records=0, first=place))
+        self.skipped[reason] = Skipped(records=before.records + 1, first=before.first)
+
+    def skip_unusable(self, error: DataError) -> None:
+        """Notes a record that is of no use; one that cannot be read is an error."""
+        if not isinstance(error, UnusableError):
+            raise error
+        self.skip(error)
 
     def sum_up(self) -> None:
-        """How many records were left out."""
-        if self.skipped > _SHOWN:
-            self.say(f"skipped: {self.skipped} records in all")
+        """How many records were left out, and why."""
+        for reason, found in self.skipped.items():
+            if found.records > 1:
+                self.say(f"skipped {found.records} in all: {reason}; the first: {found.first}")
+
+    def as_json(self) -> dict[str, dict[str, int | str]]:
+        """What was skipped, by reason."""
+        return {reason: asdict(found) for reason, found in self.skipped.items()}
 
 
 class ProgressLines(TrainerCallback):
@@ -73,21 +106,48 @@ class ProgressLines(TrainerCallback):
 
 
 class Samples(TrainerCallback):
-    """Writes one text at each validation into the journal and shows it."""
+    """Writes a text for each prompt at each validation into the journal and shows it.
 
-    def __init__(self, checkpoint: Checkpoint, journal: Journal, notes: Notes) -> None:
+    Args:
+        checkpoint: the model that is trained.
+        journal: where the texts go.
+        notes: where they are shown.
+        prompts: beginnings of texts, or dialogues to be answered; None is a text from noise.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        journal: Journal,
+        notes: Notes,
+        prompts: Sequence[Prompt] = (None,),
+    ) -> None:
         self.checkpoint = checkpoint
         self.journal = journal
         self.notes = notes
+        self.prompts = prompts
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """One text with the weights as they are, always from the same seed."""
+        """Texts with the weights as they are, always from the same seed."""
+        if not state.is_world_process_zero:
+            return
         denoiser = self.checkpoint.denoiser
         training = denoiser.training
         denoiser.eval()
-        sample = write(self.checkpoint, n=1, seed=0)[0]
+        for prompt in self.prompts:
+            text = write(self.checkpoint, prompt=prompt, n=1, seed=0)[0].text
+            asked = {} if prompt is None else {"prompt": _spoken(prompt)}
+            entry = {**asked, "text": text, "seed": 0}
+            self.journal.write("sample", state.global_step, entry)
+            for line in (*asked.values(), f"→ {text.strip()}" if asked else text):
+                self.notes.say("  " + line.replace("\n", "\n    "))
         denoiser.train(training)
-        self.journal.write("sample", state.global_step, {"text": sample.text, "seed": 0})
-        self.notes.say(f"  {sample.text}")
+
+
+def _spoken(prompt: str | Sequence[Message]) -> str:
+    """A prompt as a person reads it."""
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(f"{turn.role}: {turn.content}" for turn in prompt)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Recipe = Callable[..., None]
 _ARGUMENT = re.compile(r"^    (\w+): (.*)$")
 _SHORT = {"out": "-o", "n": "-n", "model": "-m"}
+PRESETS = Path(__file__).parent / "presets"
 
 
 def describe(recipe: Recipe) -> tuple[str, dict[str, str]]:
@@ -67,7 +68,7 @@ def as_command(recipe: Recipe) -> Recipe:
         else _as_option(parameter, helps.get(name, ""))
         for name, parameter in options(recipe).items()
     ]
-    preset_help = "A YAML file with values for these options."
+    preset_help = "A YAML file with values for these options, or the name of one that comes along."
     parameters.append(
         inspect.Parameter(
             "preset",
@@ -94,7 +95,10 @@ def as_command(recipe: Recipe) -> Recipe:
 def _as_argument(parameter: inspect.Parameter, text: str) -> inspect.Parameter:
     import typer
 
-    return parameter.replace(annotation=Annotated[parameter.annotation, typer.Argument(help=text)])
+    kind, default = parameter.annotation, parameter.default
+    if default is inspect.Parameter.empty:
+        kind, default, text = kind | None, None, f"{text} (required)"
+    return parameter.replace(annotation=Annotated[kind, typer.Argument(help=text)], default=default)
 
 
 def _as_option(parameter: inspect.Parameter, text: str) -> inspect.Parameter:
@@ -103,7 +107,7 @@ def _as_option(parameter: inspect.Parameter, text: str) -> inspect.Parameter:
     name, kind, default = parameter.name, parameter.annotation, parameter.default
     flags = [f"--{name.replace('_', '-')}", *([_SHORT[name]] if name in _SHORT else [])]
     if default is inspect.Parameter.empty:
-        kind, default, text = kind | None, None, f"{text} [required]"
+        kind, default, text = kind | None, None, f"{text} (required)"
     option = typer.Option(*flags, help=text)
     return parameter.replace(annotation=Annotated[kind, option], default=default)
 
@@ -121,15 +125,20 @@ def _merge(
     merged = {**values, **{name: value for name, value in chosen.items() if name not in given}}
     for name, parameter in options(recipe).items():
         if parameter.default is inspect.Parameter.empty and merged.get(name) is None:
-            flag = name.replace("_", "-")
+            option = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            called = f"--{name.replace('_', '-')}" if option else name.upper()
             raise UsageError(
-                f"sfumato {recipe.__name__} needs --{flag}: {describe(recipe)[1][name]}"
+                f"sfumato {recipe.__name__} needs {called}: {describe(recipe)[1][name]}"
             )
     return merged
 
 
 def read_preset(path: Path, recipe: Recipe) -> dict[str, Any]:
     """Reads a YAML preset and checks it against the recipe's signature.
+
+    Args:
+        path: a file, or the name of a preset of the package.
+        recipe: what it is for.
 
     Raises:
         UsageError: the file is missing or not a mapping, names another recipe, or has a key
@@ -138,6 +147,7 @@ def read_preset(path: Path, recipe: Recipe) -> dict[str, Any]:
     import yaml
     from pydantic import TypeAdapter, ValidationError
 
+    path = _found(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
@@ -159,6 +169,17 @@ def read_preset(path: Path, recipe: Recipe) -> dict[str, Any]:
         except ValidationError as error:
             raise UsageError(f"{path}: {key}: {error.errors()[0]['msg']}, got {value!r}") from error
     return checked
+
+
+def _found(path: Path) -> Path:
+    """The file, or the preset of the package that has this name."""
+    shipped = {known.stem: known for known in PRESETS.glob("*.yaml")}
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path
+    if path.name not in shipped:
+        hint = did_you_mean(path.name, shipped)
+        raise UsageError(f"there is no file and no preset called {path.name!r}{hint}")
+    return shipped[path.name]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,9 +1,7 @@
-"""The parts of `sfumato train`, in the order in which it walks through them."""
+"""The parts of `sfumato train` and `convert`, in the order in which `walk` takes them."""
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,19 +23,19 @@ from sfumato.noise.times import Stratified, Uniform
 from sfumato.presets import Family, masked, uniform
 from sfumato.protocols import TimeSampler
 from sfumato.text.batching import Batch, Example, compose
-from sfumato.text.records import Splits
+from sfumato.text.records import Record, TrainSplit
 from sfumato.text.vocabulary import Vocabulary, learn_vocabulary
-from sfumato.training.muon import Muon, parameter_groups
 from sfumato.training.objectives import Objective, elbo_weighting, plain_weighting
 from sfumato.training.trainer import Composer, DiffusionTrainer, StopOnSignal, last_checkpoint
-from sfumato_apps.notes import Notes, ProgressLines, Samples
+from sfumato_apps import ranks
+from sfumato_apps.notes import Notes, ProgressLines, Prompt, Samples
+from sfumato_apps.provenance import about, quality_json, quality_lines, quality_of
 from sfumato_apps.reading import encode_all, texts_of
 
-SETTINGS_FILE = "train.yaml"
+SETTINGS_FILES = {"train": "train.yaml", "convert": "convert.yaml"}
 _FAMILIES = {"masked": masked, "uniform": uniform}
 _TIMES: dict[str, TimeSampler] = {"stratified": Stratified(), "uniform": Uniform()}
 _WEIGHTINGS = {"elbo": elbo_weighting, "plain": plain_weighting}
-_WARM_UP, _MEASURED, _OVERHEAD = 3, 12, 1.15
 
 
 class Interrupted(SfumatoError):
@@ -55,26 +53,27 @@ def checkpoint_to_resume(out: Path, *, resume: bool) -> Path | None:
     found = last_checkpoint(out)
     if resume and found is None:
         raise UsageError(f"nothing to resume: {out} holds no complete checkpoint")
-    if not resume and (found is not None or (out / SETTINGS_FILE).exists()):
+    begun = any((out / name).exists() for name in SETTINGS_FILES.values())
+    if not resume and (found is not None or begun):
         raise UsageError(
             f"{out} already holds a run: add --resume to go on with it, or choose another folder"
         )
     return found
 
 
-def existing_model(name: str, *, noise: str, lora: int) -> Checkpoint:
+def existing_model(name: str, *, noise: str, lora: int, seed: int) -> Checkpoint:
     """Loads an encoder to convert, or the model of a run that is resumed."""
     start = load(name)
     if noise == "uniform":
         family = uniform(start.vocabulary)
         start = replace(start, process=family.process, denoiser=_fitted(start.denoiser, family))
     if lora:
-        start = replace(start, denoiser=with_lora(start.denoiser, rank=lora))
+        start = replace(start, denoiser=with_lora(start.denoiser, rank=lora, seed=seed))
     return start
 
 
 def new_model(
-    splits: Splits,
+    records: Sequence[Record],
     *,
     noise: str,
     size: int,
@@ -83,10 +82,11 @@ def new_model(
     seed: int,
 ) -> Checkpoint:
     """A vocabulary learnt from the training texts and a warm-started model over it."""
-    vocabulary = learn_vocabulary(texts_of(splits.train.records), size=size)
+    vocabulary = learn_vocabulary(texts_of(records), size=size)
     family = _FAMILIES[noise](vocabulary)
     denoiser = new_encoder(vocabulary, architecture=architecture, seed=seed, **sizes)
-    examples = encode_all(splits.train, vocabulary, sizes["max_length"], Notes())
+    part = TrainSplit(records=tuple(records))
+    examples = encode_all(part, vocabulary, sizes["max_length"], Notes(silent=True))
     warm_start(denoiser, [(*example.ids, vocabulary.pad) for example in examples], seed=seed)
     return Checkpoint(
         denoiser=_fitted(denoiser, family),
@@ -128,34 +128,6 @@ def layout_of(vocabulary: Vocabulary, *, slack: int, holes: float) -> Composer:
         return compose(examples, vocabulary, generator, slack=slack, holes=holes)
 
     return lay
-
-
-def steps_for(
-    minutes: float,
-    denoiser: nn.Module,
-    objective: Objective,
-    lay: Composer,
-    examples: Sequence[Example],
-    *,
-    rows: int,
-    muon: bool,
-) -> int:
-    """Measures a few steps on a copy of the model and says how many fit into the minutes."""
-    model = copy.deepcopy(denoiser)
-    optimizer = Muon(parameter_groups(model, lr=0.0, weight_decay=0.0, orthogonal=muon), lr=0.0)
-    generator = torch.Generator().manual_seed(0)
-    seconds = []
-    for step in range(_WARM_UP + _MEASURED):
-        start = time.monotonic()
-        first = step * rows % max(1, len(examples) - rows)
-        batch = lay(examples[first : first + rows], generator)
-        prepared = objective.prepare(batch, generator)
-        torch.autograd.backward(objective(model, prepared) / prepared.items)
-        optimizer.step()
-        optimizer.zero_grad()
-        seconds.append(time.monotonic() - start)
-    typical = sorted(seconds[_WARM_UP:])[_MEASURED // 2]
-    return max(1, int(minutes * 60 / (typical * _OVERHEAD)))
 
 
 def arguments(
@@ -214,17 +186,12 @@ def validation_of(
     return measure
 
 
-def begin(start: Checkpoint, options: Mapping[str, Any], out: Path) -> None:
+def begin(start: Checkpoint, recipe: str, settings: Mapping[str, Any], out: Path) -> None:
     """Writes the untrained model and the settings, so that the run can be resumed from `out`."""
     save(start, out)
-    plain = {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in options.items()
-        if value is not None and name != "resume"
-    }
-    text = yaml.safe_dump({"recipe": "train", **plain}, sort_keys=False, allow_unicode=True)
-    path = out / SETTINGS_FILE
-    path.write_text(f"# sfumato train --preset {path}\n{text}", encoding="utf-8")
+    text = yaml.safe_dump({"recipe": recipe, **settings}, sort_keys=False, allow_unicode=True)
+    path = out / SETTINGS_FILES[recipe]
+    path.write_text(f"# sfumato {recipe} --preset {path}\n{text}", encoding="utf-8")
 
 
 def run(
@@ -232,6 +199,9 @@ def run(
     start: Checkpoint,
     out: Path,
     *,
+    held: Sequence[Example],
+    prompts: Sequence[Prompt],
+    recipe: str,
     resumed: Path | None,
     notes: Notes,
 ) -> None:
@@ -244,7 +214,8 @@ def run(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ProgressLines(notes))
     if trainer.validation is not None:
-        trainer.add_callback(Samples(kept, trainer.journal, notes))
+        trainer.add_callback(Samples(kept, trainer.journal, notes, prompts))
+    origin = dict(start.metadata)
     with StopOnSignal() as stop:
         trainer.add_callback(stop)
         try:
@@ -252,14 +223,33 @@ def run(
                 trainer.train()
             else:
                 trainer.resume(resumed)
-            if stop.stopped is None and trainer.state.global_step % trainer.state.eval_steps:
-                trainer.evaluate()
+            if stop.stopped is None and held:
+                origin["quality"] = _conclude(trainer, kept, held, notes)
         finally:
-            origin = {**start.metadata, "steps": trainer.state.global_step}
-            save(replace(kept, metadata=origin), out)
+            origin["steps"] = trainer.state.global_step
+            _keep(kept, origin, out)
     if stop.stopped is not None:
+        path = out / SETTINGS_FILES[recipe]
         raise Interrupted(
             f"stopped at step {trainer.state.global_step} and saved; "
-            f"go on with: sfumato train --preset {out / SETTINGS_FILE} --resume"
+            f"go on with: sfumato {recipe} --preset {path} --resume"
         )
     notes.say(f"saved {out}")
+
+
+def _conclude(
+    trainer: DiffusionTrainer, kept: Checkpoint, held: Sequence[Example], notes: Notes
+) -> dict[str, Any]:
+    """The quality by language at the end; only the first process measures it."""
+    if not ranks.is_first():
+        return {}
+    found = quality_json(quality_of(kept, held, seed=trainer.args.seed))
+    trainer.journal.write("quality", trainer.state.global_step, {"languages": found})
+    for line in quality_lines(found):
+        notes.say(line)
+    return found
+
+
+def _keep(kept: Checkpoint, origin: Mapping[str, Any], out: Path) -> None:
+    if ranks.is_first():
+        save(replace(kept, metadata={**origin, "about": about(origin)}), out)

@@ -59,12 +59,12 @@ def folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_train_leaves_an_ordinary_folder(folder: Path) -> None:
-    """Weights, tokenizer, card, settings and a journal with losses, bounds and samples."""
+    """Weights, tokenizer, card, settings and a journal with losses, bounds, samples, quality."""
     for name in ("model.safetensors", "tokenizer.json", "sfumato.json", "README.md", "train.yaml"):
         assert (folder / name).is_file(), name
     lines = (folder / "journal.jsonl").read_text().splitlines()
     kinds = {json.loads(line)["kind"] for line in lines}
-    assert kinds == {"train", "valid", "sample"}
+    assert kinds == {"train", "valid", "sample", "quality"}
 
 
 def test_write_puts_data_on_stdout_and_the_rest_on_stderr(

@@ -11,8 +11,10 @@ def train(
     data: list[str],
     out: Path,
     model: str | None = None,
+    mix: str | None = None,
     valid: list[str] | None = None,
     valid_fraction: float = 0.05,
+    valid_texts: int = 1000,
     minutes: float | None = None,
     steps: int | None = None,
     epochs: float = 10.0,
@@ -35,6 +37,7 @@ def train(
     architecture: Literal["modernbert", "bert"] = "modernbert",
     lora: int = 0,
     evaluate_every: int = 250,
+    answers: int = 3,
     bf16: bool = False,
     on_bad_line: Literal["error", "skip"] = "error",
     seed: int = 0,
@@ -49,13 +52,16 @@ def train(
     $ sfumato train --data chats.jsonl --model answerdotai/ModernBERT-base --out my-model
 
     Args:
-        data: A text file (txt, json, jsonl, csv, parquet) or hub:owner/name; repeat it for a
-            mixture, and weigh with FILE@0.7.
+        data: Text files (txt, json, jsonl, csv, parquet) or hub:owner/name, a mixture if there are
+            several; weigh with FILE@0.7.
         out: Folder for the model; its parent must be writable.
         model: An encoder to convert, by folder or hub name; without it, training starts from
             scratch.
+        mix: Ratio of the records of the sources, such as 3:1, or balanced: as many of each as the
+            smallest has.
         valid: Files to validate on, instead of a share of the data.
         valid_fraction: Share of the texts kept for validation, if no files are given.
+        valid_texts: Most texts to validate on.
         minutes: Train for about this long: the steps are counted from a short measurement.
         steps: Train for this many optimiser steps.
         epochs: Train for this many passes over the data, if neither minutes nor steps are given.
@@ -78,81 +84,14 @@ def train(
         architecture: Architecture of a model from scratch.
         lora: Rank of a low-rank adapter; 0 trains all weights.
         evaluate_every: Steps between validations.
+        answers: Held-out prompts that are answered at each validation.
         bf16: Mixed precision, for GPUs.
         on_bad_line: Stop at a malformed record, or skip and count it.
         seed: Seed of weights, order and noise.
         resume: Go on from the last checkpoint in `out`.
     """
     options = dict(locals())
-    from dataclasses import replace
+    from sfumato_apps.plan import Plan
+    from sfumato_apps.walk import follow
 
-    from sfumato.text.corpora import parse_source
-    from sfumato.training.trainer import DiffusionTrainer
-    from sfumato_apps import training_run as run
-    from sfumato_apps.notes import Notes
-    from sfumato_apps.reading import canvas_lengths, encode_all, holds_dialogues, read_splits
-
-    notes = Notes()
-    resumed = run.checkpoint_to_resume(out, resume=resume)
-    splits = read_splits(
-        [parse_source(text) for text in data],
-        [parse_source(text) for text in valid or []],
-        fraction=valid_fraction,
-        skip_bad=on_bad_line == "skip",
-        seed=seed,
-        notes=notes,
-    )
-    if resumed is not None or model is not None:
-        start = run.existing_model(str(out) if resumed else str(model), noise=noise, lora=lora)
-    else:
-        sizes = {"width": width, "layers": layers, "heads": heads, "max_length": max_length + slack}
-        start = run.new_model(
-            splits, noise=noise, size=vocabulary, sizes=sizes, architecture=architecture, seed=seed
-        )
-    examples = encode_all(splits.train, start.vocabulary, max_length, notes)
-    held = encode_all(splits.validation, start.vocabulary, max_length, notes)
-    notes.sum_up()
-    origin = {
-        "data": data,
-        "seed": seed,
-        "dialogues": holds_dialogues(splits.train),
-        "lengths": canvas_lengths(examples, slack),
-    }
-    start = replace(start, metadata={**start.metadata, **origin})
-    lay = run.layout_of(start.vocabulary, slack=slack, holes=holes)
-    objective = run.objective_of(start, noise=noise, times=times, weighting=weighting)
-    scratch = model is None
-    muon = (optimizer or ("muon" if scratch else "adamw")) == "muon"
-    if minutes is not None:
-        rows = batch * accumulation
-        steps = run.steps_for(
-            minutes, start.denoiser, objective, lay, examples, rows=rows, muon=muon
-        )
-    elif steps is None:
-        steps = max(1, round(epochs * len(examples) / (batch * accumulation)))
-    trainer = DiffusionTrainer(
-        start.denoiser,
-        objective=objective,
-        examples=examples,
-        compose=lay,
-        args=run.arguments(
-            out,
-            steps=steps,
-            batch=batch,
-            accumulation=accumulation,
-            learning_rate=learning_rate or (1e-2 if scratch else 1e-4),
-            weight_decay=weight_decay,
-            evaluate_every=evaluate_every,
-            bf16=bf16,
-            seed=seed,
-            validate=bool(held),
-        ),
-        muon=muon,
-        decay=average,
-        validation=run.validation_of(start, held, seed),
-    )
-    size = sum(parameter.numel() for parameter in start.denoiser.parameters()) / 1e6
-    notes.say(f"{size:.1f}M parameters, {len(examples)} texts, {len(held)} held out, {steps} steps")
-    if resumed is None:
-        run.begin(start, {**options, "steps": steps, "minutes": None}, out)
-    run.run(trainer, start, out, resumed=resumed, notes=notes)
+    follow(Plan(recipe="train", **options))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib import resources
@@ -21,6 +22,9 @@ from sfumato.text.vocabulary import Vocabulary
 
 SETTINGS = "sfumato.json"
 _FORMAT = 1
+# Long lists, or what the card tells in words and tables; `sfumato.json` holds them in full.
+_SAID_ELSEWHERE = {"title", "about", "licence", "lengths", "probe", "quality"}
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _KINDS: Mapping[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
@@ -132,10 +136,11 @@ def card(network: str, size: int, process: Process, metadata: Mapping[str, Any])
         >>> "1.50M" in card("BertForMaskedLM", 1_500_000, MaskedProcess(mask=0), {"seed": 0})
         True
     """
-    rest = {name: v for name, v in metadata.items() if name not in {"title", "about", "licence"}}
+    rest = {name: value for name, value in metadata.items() if name not in _SAID_ELSEWHERE}
     template = resources.files("sfumato.models.storage").joinpath("assets/card.md")
     return template.read_text(encoding="utf-8").format(
         licence=metadata.get("licence", "unknown"),
+        front=_front(metadata),
         title=metadata.get("title", "A text diffusion model"),
         about=metadata.get("about", "Its data and settings are listed below."),
         network=network,
@@ -144,6 +149,16 @@ def card(network: str, size: int, process: Process, metadata: Mapping[str, Any])
         version=sfumato.__version__,
         origin=json.dumps(rest, ensure_ascii=False, indent=1, default=str),
     )
+
+
+def _front(metadata: Mapping[str, Any]) -> str:
+    """Lines of the card's front matter that the hub makes links of."""
+    base = str(metadata.get("base_model", ""))
+    lines = [f"base_model: {base}"] if _HUB_NAME.fullmatch(base) else []
+    known = [tag for tag in metadata.get("quality", {}) if not tag.startswith("und")]
+    if known:
+        lines.append(f"language: [{', '.join(known)}]")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def digest_of(path: Path) -> str:

@@ -1,0 +1,32 @@
+"""Several processes, one run: which of them this is, and how they agree.
+
+`accelerate launch` and `torchrun` start the same command once a device and number the processes.
+All of them read and train; only the first one writes files and speaks.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def is_first() -> bool:
+    """Whether this process writes and speaks."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def count() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def agreed(value: T) -> T:
+    """The first process's value, in all of them."""
+    if count() == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    found: list[T] = broadcast_object_list([value])
+    return found[0]
