@@ -196,14 +196,14 @@ def encode_all(
 
 
 def mixed(
-    corpus: Corpus, parts: Sequence[Sequence[Example]], mix: Mix, seed: int
+    sources: Sequence[Source], parts: Sequence[Sequence[Example]], mix: Mix, seed: int
 ) -> tuple[list[Example], tuple[Share, ...]]:
     """One pass over the examples of all sources, in random order, and what each source gives.
 
     Raises:
         DataError: nothing of a source is of use.
     """
-    names = [source.path for source in corpus.sources]
+    names = [source.path for source in sources]
     drawn = draw(parts, mix, names=names, seed=seed)
     total = sum(map(len, drawn))
     tokens = [sum(sum(example.trained) for example in part) for part in drawn]

@@ -169,7 +169,7 @@ def _material(plan: Plan, corpus: Corpus, start: Checkpoint, notes: Notes) -> Ma
     held = encode_all(corpus.validation, words, plan.max_length, notes)
     notes.sum_up()
     mix = parse_mix(plan.mix, corpus.sources)
-    examples, shares = mixed(corpus, parts, mix, plan.seed)
+    examples, shares = mixed(corpus.sources, parts, mix, plan.seed)
     for share in shares:
         times = share.drawn / share.usable
         often = f", each {times:.1f} times: that many repeats teach by heart" * (times > _OFTEN)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,14 +17,15 @@ from torch import Tensor, nn
 
 from sfumato.errors import ModelError, UsageError
 from sfumato.evaluation.bounds import level_curve, text_bounds
-from sfumato.evaluation.perplexity import causal_perplexity, elbo
+from sfumato.evaluation.perplexity import causal_perplexity, elbo, elbo_by_group
 from sfumato.noise.masked import MaskedProcess
 from sfumato.noise.schedules import Cosine
 from sfumato.noise.times import Stratified
 from sfumato.noise.uniform import UniformProcess
 from sfumato.protocols import Denoiser, Process, Schedule
-from sfumato.text.batching import Example
-from sfumato.text.vocabulary import Vocabulary
+from sfumato.text.batching import Example, encode
+from sfumato.text.records import PairRecord, TextRecord
+from sfumato.text.vocabulary import Vocabulary, learn_vocabulary
 from sfumato.types import Draw
 
 MASK, PAD, EOS, SIZE = 3, 4, 5, 6
@@ -372,3 +374,48 @@ def test_the_published_judge(shared_data: Path) -> None:
         assert perplexity.stderr is not None
         assert perplexity.value == pytest.approx(expected, abs=3 * perplexity.stderr)
         assert perplexity.stderr < 0.06 * expected
+
+
+def test_the_bounds_of_groups_add_up_to_the_bound_of_all() -> None:
+    """Σ nats over groups = nats of all, since each text keeps its noise; n and seed are kept."""
+    words = learn_vocabulary(["a cat sat on a mat"], size=300)
+    texts = ["a cat", "a mat sat", "on a cat", "mat"]
+    examples = [encode(TextRecord(text=text), words, max_length=16) for text in texts]
+
+    def guess(x_t, where, *, attend=None, t=None):
+        return torch.arange(words.size).expand(int(where.sum()), -1) / 50
+
+    model = SimpleNamespace(
+        denoiser=guess, vocabulary=words, process=MaskedProcess(mask=words.mask)
+    )
+    whole, per_byte = elbo(model, examples, draws=4, seed=5)
+    groups = elbo_by_group(model, examples, ["en", "ru", "en", "en"], draws=4, seed=5)
+    assert [(name, metrics[0].n) for name, metrics in groups.items()] == [("en", 3), ("ru", 1)]
+    tokens = {
+        name: sum(
+            sum(example.trained)
+            for example, group in zip(examples, ["en", "ru", "en", "en"], strict=True)
+            if group == name
+        )
+        for name in groups
+    }
+    total = sum(groups[name][0].value * tokens[name] for name in groups)
+    assert total == pytest.approx(whole.value * sum(tokens.values()))
+    assert groups["ru"][0].reference == "ru"
+    assert groups["ru"][0].stderr is None
+    assert per_byte.n == 4
+
+
+def test_a_group_without_bytes_has_no_bits_per_byte() -> None:
+    """Only the end of a text is learnt: a token, but no byte."""
+    words = learn_vocabulary(["a cat"], size=300)
+    example = encode(PairRecord(prompt="a cat", completion=""), words, max_length=16)
+    model = SimpleNamespace(
+        denoiser=lambda x_t, where, **_: torch.zeros(int(where.sum()), words.size),
+        vocabulary=words,
+        process=MaskedProcess(mask=words.mask),
+    )
+    found = elbo_by_group(model, [example], ["und"], draws=2)
+    assert [metric.name for metric in found["und"]] == ["elbo_nats_per_token"]
+    with pytest.raises(UsageError, match="no bytes"):
+        elbo(model, [example], draws=2)

@@ -49,3 +49,20 @@ def test_without_adapters_there_is_nothing_to_merge() -> None:
 def test_a_rank_below_one_is_refused() -> None:
     with pytest.raises(UsageError, match="rank"):
         with_lora(networks.denoiser("bert"), rank=0)
+
+
+def test_adapters_start_from_their_seed() -> None:
+    plain = networks.denoiser("bert")
+
+    def start(seed: int) -> list[torch.Tensor]:
+        adapted = with_lora(plain, rank=2, seed=seed)
+        return [p for name, p in adapted.named_parameters() if "lora_A" in name]
+
+    state = torch.random.get_rng_state()
+    same = zip(start(1), start(1), start(2), strict=True)
+    for one, again, other in same:
+        assert torch.equal(one, again)
+        assert not torch.equal(one, other)
+        bound = one.shape[1] ** -0.5  # kaiming's rule for a = √5: U(±1/√fan_in)
+        assert bound * 0.5 < float(one.detach().abs().max()) <= bound
+    torch.random.set_rng_state(state)

@@ -18,13 +18,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from transformers import (
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sfumato.errors import ResourceError
 from sfumato.text.batching import Batch, Example, buckets
@@ -109,11 +103,11 @@ class DiffusionTrainer(Trainer):
         self.journal.rewind(step)
         if self.average is not None:
             self.average.load(checkpoint)
-        if step >= self.args.max_steps:  # the Trainer would take one step more
+        if step < self.args.max_steps:
+            self.train(resume_from_checkpoint=str(checkpoint))
+        else:  # the Trainer would take one step more
             self._load_from_checkpoint(str(checkpoint))
             self.state.global_step = step
-            return
-        self.train(resume_from_checkpoint=str(checkpoint))
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[list[Example]], num_batches: int, device: torch.device
@@ -277,7 +271,11 @@ class StopOnSignal(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Asks the Trainer to save and stop once a signal has come."""
+        """Asks the Trainer to save and stop once a signal has come, to any of the processes."""
+        if args.world_size > 1:  # one that stops a step early would leave the others waiting
+            number = torch.tensor(self.stopped or 0, device=args.device)
+            torch.distributed.all_reduce(number, op=torch.distributed.ReduceOp.MAX)
+            self.stopped = int(number) or None
         if self.stopped is not None:
             control.should_save = True
             control.should_training_stop = True
