@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import (
+    BertWordPieceTokenizer,
     Tokenizer,
     decoders,
     models,
@@ -36,6 +37,13 @@ TEXTS = (
     "def f(x):\n    return [x, 1]",
 ) * 4
 BERT_NAMES = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
+_BERT_ROLES = {
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "mask_token": "[MASK]",
+}
 GEMMA_NAMES = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
 
 
@@ -122,6 +130,22 @@ def tiny(name: str, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+def with_vocabulary(name: str, files: Path, folder: Path) -> None:
+    """Saves the same architecture with tiny widths and a real vocabulary."""
+    known = ENCODERS[name]
+    if (files / "tokenizer.json").is_file():
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(files)
+        size, ids = known.size, known.ids
+    else:
+        pieces = BertWordPieceTokenizer(str(files / "vocab.txt"), lowercase=False)
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces._tokenizer, **_BERT_ROLES)
+        size, ids = len(tokenizer), {"pad_token_id": tokenizer.pad_token_id}
+    torch.manual_seed(0)
+    config = _config(known, size, ids, _shape(8, 1, 2, 8), max_position_embeddings=96)
+    AutoModelForMaskedLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
 def _config(
     known: Encoder,
     size: int,
@@ -167,11 +191,7 @@ def _bpe() -> PreTrainedTokenizerFast:
     tokenizer.add_tokens([f"[unused{n}]" for n in range(8)])
     return PreTrainedTokenizerFast(
         tokenizer_object=_wrapped(tokenizer, "[CLS]", "[SEP]"),
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        pad_token="[PAD]",
-        mask_token="[MASK]",
+        **_BERT_ROLES,
     )
 
 
@@ -206,11 +226,7 @@ def _wordpiece() -> PreTrainedTokenizerFast:
     names = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     return PreTrainedTokenizerFast(
         tokenizer_object=_wrapped(_learnt(tokenizer, names, 300), "[CLS]", "[SEP]"),
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        pad_token="[PAD]",
-        mask_token="[MASK]",
+        **_BERT_ROLES,
     )
 
 

@@ -135,3 +135,38 @@ def test_a_preset_converts_its_architecture(path: Path, tmp_path: Path) -> None:
     special = [made.vocabulary.name(i) for i in (made.vocabulary.mask, made.vocabulary.pad)]
     assert special == (["<mask>", "<pad>"] if kind == "gemma" else ["[MASK]", "[PAD]"])
     assert not [name for name in made.denoiser.state_dict() if "lora" in name]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("jhu-clsp/ettin-encoder-1b", "modernbert-rebuilt"),
+        ("cointegrated/rubert-tiny2", "bert-base-multilingual-cased"),
+    ],
+)
+def test_real_vocabularies(name: str, folder: str, tmp_path: Path, shared_data: Path) -> None:
+    """Tens of thousands of tokens, with the ids of the published configuration where it is theirs.
+
+    ModernBERT's and ettin's vocabulary as rebuilt; for rubert-tiny2 that of its multilingual
+    forebear, with Cyrillic words.
+    """
+    architectures.with_vocabulary(name, shared_data / "tokenizers" / folder, tmp_path / "encoder")
+    encoder = load(tmp_path / "encoder")
+    words = encoder.vocabulary
+    text = "Где вокзал? He is at Kazanskaya, 5."
+    assert words.decode(words.encode(text)) == text
+    if folder == "modernbert-rebuilt":
+        known = architectures.ENCODERS[name].ids
+        assert (words.pad, words.eos) == (known["pad_token_id"], known["sep_token_id"])
+        assert words.bos == known["cls_token_id"]
+        assert words.mask == 50284
+        assert words.size == 50368
+    chats = tmp_path / "chats.jsonl"
+    turns = [{"role": "user", "content": "Где?"}, {"role": "assistant", "content": "У реки."}]
+    chats.write_text("\n".join([json.dumps({"messages": turns})] * 3), encoding="utf-8")
+    arguments = [tmp_path / "encoder", "--data", chats, "--out", tmp_path / "out", "--steps", "1"]
+    arguments += ["--batch", "2", "--max-length", "32", "--valid-fraction", "0", "--probed", "0"]
+    assert call("convert", *arguments) == 0
+    made = load(tmp_path / "out").vocabulary
+    assert made.encode(text) == words.encode(text)
+    assert (made.mask, dict(made.roles)) == (words.mask, dict(words.roles))
