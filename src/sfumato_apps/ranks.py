@@ -22,6 +22,13 @@ def count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def share_cpus() -> bool:
+    """Whether several processes train together without a GPU; accelerate has to be told so."""
+    import torch
+
+    return count() > 1 and not torch.cuda.is_available()
+
+
 def agreed(value: T) -> T:
     """The first process's value, in all of them."""
     if count() == 1:

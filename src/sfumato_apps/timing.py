@@ -14,6 +14,7 @@ from sfumato.text.batching import Example
 from sfumato.training.muon import Muon, parameter_groups
 from sfumato.training.objectives import Objective
 from sfumato.training.trainer import Composer
+from sfumato_apps import ranks
 
 _WARM_UP, _MEASURED, _OVERHEAD = 3, 12, 1.15
 
@@ -33,7 +34,7 @@ def steps_for(
 
     The copy is trained on the device that the run will have, in its precision.
     """
-    device = PartialState().device
+    device = PartialState(cpu=ranks.share_cpus()).device
     model = copy.deepcopy(denoiser).to(device)
     optimizer = Muon(parameter_groups(model, lr=0.0, weight_decay=0.0, orthogonal=muon), lr=0.0)
     generator = torch.Generator().manual_seed(0)

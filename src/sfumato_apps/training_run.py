@@ -162,6 +162,7 @@ def arguments(
         save_steps=evaluate_every,
         save_total_limit=2,
         bf16=bf16,
+        use_cpu=ranks.share_cpus(),
         seed=seed,
         report_to=[],
         disable_tqdm=True,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from transformers import AutoModelForMaskedLM
 
 from sfumato.models.checkpoints import SHIPPED, load
 from sfumato.sampling.tasks import write
+from sfumato.training.trainer import last_checkpoint
 
 # Without held-out texts nothing is measured and no answer is written, which is what takes time.
 BLIND = ["--valid-fraction", "0", "--probed", "0"]
@@ -250,24 +251,50 @@ def test_the_model_is_named_if_it_is_missing(capfd: pytest.CaptureFixture[str]) 
     assert "did you mean 'rumodernbert-base'" in capfd.readouterr().err
 
 
+def on_two_processes(out: Path, *arguments: object) -> subprocess.Popen[str]:
+    """Starts the command in two processes that train together, over gloo."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launch += ["--master-port", "29613", "-m", "sfumato_apps.cli"]
+    command = [*launch, "convert", *arguments, "--out", out, *QUICK, "--probed", "0"]
+    return subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_model(english: Path, tmp_path: Path) -> None:
-    """One of them writes and speaks; both take the same steps."""
+    """One of them writes and speaks; a pass has half as many steps as for one process."""
     architectures.tiny("answerdotai/ModernBERT-base", tmp_path / "encoder")
     out = tmp_path / "out"
-    launch = ["--cpu", "--num_processes", "2", "--num_machines", "1", "--dynamo_backend", "no"]
-    launch += ["--mixed_precision", "no", "-m", "sfumato_apps.cli"]
-    arguments = ["convert", tmp_path / "encoder", "--data", english, "--out", out]
-    arguments += ["--steps", "4", "--evaluate-every", "2", "--probed", "0"]
-    done = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", *launch, *arguments, *QUICK],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "MASTER_PORT": "29613"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count(f"saved {out}") == 1
+    arguments = [tmp_path / "encoder", "--data", english, "--evaluate-every", "2"]
+    done = on_two_processes(out, *arguments, "--epochs", "1")
+    said = done.communicate()[1]
+    assert done.returncode == 0, said
+    assert said.count(f"saved {out}") == 1
     entries = [json.loads(r) for r in (out / "journal.jsonl").read_text().splitlines()]
-    assert [entry["step"] for entry in entries if entry["kind"] == "valid"] == [2, 4]
-    assert load(out).metadata["steps"] == 4
+    found = load(out).metadata
+    steps = round(found["sources"][0]["drawn"] / (4 * 2))
+    assert found["steps"] == steps
+    assert [entry["step"] for entry in entries if entry["kind"] == "quality"] == [steps]
+    losses = [entry["step"] for entry in entries if "loss" in entry]
+    assert losses == sorted(set(losses))
+
+
+@pytest.mark.slow
+def test_two_processes_stop_at_one_step(english: Path, tmp_path: Path) -> None:
+    """A signal in the middle: both finish the same step, one saves, and the run can go on."""
+    architectures.tiny("answerdotai/ModernBERT-base", tmp_path / "encoder")
+    out = tmp_path / "out"
+    arguments = [tmp_path / "encoder", "--data", english, "--evaluate-every", "10"]
+    running = on_two_processes(out, *arguments, *BLIND[:2], "--steps", "100000")
+    while last_checkpoint(out) is None and running.poll() is None:
+        time.sleep(0.2)
+    running.terminate()
+    said = running.communicate()[1]
+    stopped = load(out).metadata["steps"]
+    assert said.count(f"stopped at step {stopped} and saved") == 2
+    assert last_checkpoint(out) == out / f"checkpoint-{stopped}"
+    again = on_two_processes(
+        out, "--preset", out / "convert.yaml", "--resume", "--steps", str(stopped + 2)
+    )
+    said = again.communicate()[1]
+    assert again.returncode == 0, said
+    assert load(out).metadata["steps"] == stopped + 2
