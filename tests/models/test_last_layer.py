@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.models import networks
 from tests.models.networks import LENGTH, SIZE
 from torch import nn
 
 from sfumato.models.parts.families import FAMILIES
+from sfumato.models.parts.modernbert import rows_of_modernbert
 from sfumato.models.parts.projection import fast_linear
 
 RESTRICTED = ["bert", "roberta", "xlm-roberta", "modernbert", "distilbert", "electra", "deberta-v2"]
 
 
 @pytest.mark.parametrize("name", RESTRICTED)
-def test_the_last_feed_forward_sees_the_selected_rows_only(name: str) -> None:
+@pytest.mark.parametrize("training", [False, True])
+def test_the_last_feed_forward_sees_the_selected_rows_only(name: str, training: bool) -> None:
     denoiser = networks.denoiser(name)
     family = FAMILIES[denoiser.network.config.model_type]
     layers = [*denoiser.network.base_model.get_submodule(family.layers).children()]
@@ -32,7 +36,8 @@ def test_the_last_feed_forward_sees_the_selected_rows_only(name: str) -> None:
     x_t = torch.randint(5, SIZE, (2, LENGTH), generator=torch.Generator().manual_seed(0))
     where = torch.zeros_like(x_t, dtype=torch.bool)
     where[0, 3] = where[1, 0] = where[1, 5] = True
-    denoiser(x_t, where)
+    with torch.set_grad_enabled(training):
+        denoiser.train(training)(x_t, where)
     assert rows == [2 * LENGTH, 3]
     denoiser.hidden(x_t)
     assert rows[2:] == [2 * LENGTH, 2 * LENGTH]
@@ -61,3 +66,22 @@ def test_the_fast_projection_equals_the_plain_one(bias: bool) -> None:
     torch.testing.assert_close(fast, plain)
     with fast_linear(rows):
         assert layer(rows).requires_grad
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 999), length=st.integers(1, LENGTH), padding=st.integers(0, LENGTH - 1))
+def test_modernbert_without_autograd_is_modernbert(seed: int, length: int, padding: int) -> None:
+    """The rows written in place equal those of transformers' own layers; local attention too."""
+    denoiser = networks.denoiser("modernbert")
+    generator = torch.Generator().manual_seed(seed)
+    x_t = torch.randint(5, SIZE, (2, length), generator=generator)
+    attend = torch.ones_like(x_t, dtype=torch.bool)
+    attend[1, max(1, length - padding) :] = False
+    where = attend & (torch.rand(2, length, generator=generator) < 0.5)
+    whole = denoiser(x_t, where, attend=attend)
+    with torch.no_grad():
+        inputs = denoiser._inputs(x_t, attend, None)
+        rows = where.flatten().nonzero()[:, 0]
+        assert rows_of_modernbert(denoiser.network.base_model, inputs, rows) is not None
+        found = denoiser(x_t, where, attend=attend)
+    torch.testing.assert_close(found, whole, atol=2e-5, rtol=1e-5)

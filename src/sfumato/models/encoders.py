@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -156,9 +157,7 @@ class EncoderDenoiser(nn.Module):
             whole = self.network(**self._inputs(x_t, attend, t)).logits[where].float()
             logits = self._read(whole, slice(None), *read)
             return logits if reduce is None else reduce(logits, slice(None))
-        rows = where.flatten().nonzero()[:, 0]
-        with only_rows(self._last_layer, self._family.stretches, rows, x_t.shape):
-            hidden = self.hidden(x_t, attend=attend, t=t).flatten(0, 1).index_select(0, rows)
+        hidden = self._rows(x_t, where.flatten().nonzero()[:, 0], attend, t)
         if reduce is None:
             return self._read(self.project(hidden), slice(None), *read)
         return _sum_in_parts(
@@ -166,6 +165,19 @@ class EncoderDenoiser(nn.Module):
             len(hidden),
             max(1, _LOGITS_AT_ONCE // self.vocabulary_size),
         )
+
+    def _rows(
+        self, x_t: Tensor, rows: Tensor, attend: Tensor | None, t: Tensor | None
+    ) -> Float[Tensor, "M D"]:
+        """The body's output at some rows of the flattened canvas."""
+        if self._family.rows is not None:
+            inputs = self._inputs(x_t, attend, t)
+            body: Any = self.network.base_model
+            found = self._family.rows(body, inputs, rows)
+            if found is not None:
+                return found
+        with only_rows(self._last_layer, self._family.stretches, rows, x_t.shape):
+            return self.hidden(x_t, attend=attend, t=t).flatten(0, 1).index_select(0, rows)
 
     def _read(
         self, logits: Tensor, part: slice, x_t: Tensor, where: Tensor, t: Tensor | None

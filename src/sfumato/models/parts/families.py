@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+from transformers import PreTrainedModel
+
 from sfumato.models.parts.last_layer import Stretch
+from sfumato.models.parts.modernbert import rows_of_modernbert
+
+Rows = Callable[[PreTrainedModel, Mapping[str, Tensor], Tensor], Tensor | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +25,8 @@ class Family:
         layers: path from the body to its list of layers.
         stretches: parts of a layer in which no position sees another one; the last layer runs
             them on the selected rows only.
+        rows: the body's output at some rows, without autograd, faster than transformers; it may
+            decline by None.
         after_pad: positions are numbered from `pad_token_id + 1`. Such networks derive them
             from the ids, so that a padding token inside the canvas would shift its neighbours.
     """
@@ -26,6 +34,7 @@ class Family:
     head: tuple[str, ...] = ()
     layers: str = "encoder.layer"
     stretches: tuple[Stretch, ...] = ()
+    rows: Rows | None = None
     after_pad: bool = False
 
 
@@ -40,7 +49,10 @@ _DISTILBERT = Family(
 )
 _ELECTRA = Family(head=("generator_predictions", "generator_lm_head"), stretches=_BERT_STRETCHES)
 _MODERNBERT = Family(
-    head=("head", "decoder"), layers="layers", stretches=(("attn.Wo", "attn.Wo"), ("mlp", "mlp"))
+    head=("head", "decoder"),
+    layers="layers",
+    stretches=(("attn.Wo", "attn.Wo"), ("mlp", "mlp")),
+    rows=rows_of_modernbert,
 )
 
 FAMILIES: Mapping[str, Family] = {
