@@ -49,7 +49,7 @@ class Plan:
     layers: int = 4
     heads: int = 4
     architecture: str = "modernbert"
-    probed: int = 0
+    probed: int | None = None
     force: bool = False
 
     @property

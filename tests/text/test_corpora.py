@@ -433,3 +433,43 @@ def test_real_files_are_read(shared_data: Path, path: str, form: str, number: in
     source = Source(path=str(shared_data / path))
     assert format_of(source).name == form
     assert sum(1 for _ in islice(read(source), 1000)) == number
+
+
+REAL = {
+    "instruct_en/alpaca_en_demo.jsonl": "messages",
+    "instruct_en/arena_hard_v01_questions.jsonl": "'prompt' has no answer beside it",
+    "instruct_en/code_alpaca_2k.jsonl": "messages",
+    "instruct_en/gpteacher_roleplay.jsonl": "messages",
+    "instruct_en/new_codealpaca.jsonl": "messages",
+    "instruct_en/raschka_1100.jsonl": "messages",
+    "instruct_en/self_instruct_seeds_175.jsonl": "messages",
+    "instruct_en/user_oriented_252.jsonl": "messages",
+    "instruct_ru/ru_alpaca_seeds.jsonl": "messages",
+    "instruct_ru/ru_arena_5models.jsonl": "messages",
+    "instruct_ru/ru_arena_questions.jsonl": "'prompt' has no answer beside it",
+    "instruct_ru/rulm_sbs2_tasks.json": "'instruction' has no answer beside it",
+    "preferences_en/dpo_en_demo.jsonl": "chosen and rejected are preferences",
+    "preferences_en/hh_harmless_test.jsonl": "chosen and rejected are preferences",
+    "preferences_en/imagereward_test_rankings.jsonl": "'prompt' has no answer beside it",
+    "preferences_en/kto_en_demo.jsonl": "messages",
+    "preferences_en/raschka_polite_1100.jsonl": "chosen and rejected are preferences",
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_files_are_recognised_or_refused_with_the_reason(name: str, shared_data: Path) -> None:
+    """The first 60 rows of each; of the file with labels, the disliked answers are left out."""
+    source = Source(path=str(shared_data / name))
+    if REAL[name] != "messages":
+        with pytest.raises(DataError, match=REAL[name]):
+            format_of(source)
+        return
+    assert format_of(source).name == "messages"
+    skipped: list[DataError] = []
+    records = list(islice(read(source, on_bad=skipped.append), 60))
+    assert len(records) == 60
+    assert all(isinstance(record, DialogueRecord) for record in records)
+    assert bool(skipped) == ("kto" in name)
+    assert {error.reason for error in skipped if isinstance(error, UnusableError)} <= {
+        "labelled as a bad answer"
+    }

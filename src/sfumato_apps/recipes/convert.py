@@ -45,7 +45,7 @@ def convert(
 
     $ sfumato convert deepvk/RuModernBERT-base --data ru.jsonl en.jsonl --mix 3:1 --out my-assistant
     $ sfumato convert --preset rumodernbert-base --data chats.jsonl --out my-assistant
-    $ accelerate launch -m sfumato_apps.cli convert --preset ettin-encoder-1b --data chats.jsonl
+    $ accelerate launch -m sfumato_apps.cli convert --preset mmbert-base --data c.jsonl --out a
 
     Args:
         model: The encoder, by folder or hub name.

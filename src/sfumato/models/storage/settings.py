@@ -24,6 +24,7 @@ SETTINGS = "sfumato.json"
 _FORMAT = 1
 # Long lists, or what the card tells in words and tables; `sfumato.json` holds them in full.
 _SAID_ELSEWHERE = {"title", "about", "licence", "lengths", "probe", "quality"}
+_CHAT, _WRITE = "sfumato chat --model FOLDER", "sfumato write --model FOLDER --n 3"
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _KINDS: Mapping[str, type[Any]] = {
     kind.__name__: kind
@@ -141,6 +142,7 @@ def card(network: str, size: int, process: Process, metadata: Mapping[str, Any])
     return template.read_text(encoding="utf-8").format(
         licence=metadata.get("licence", "unknown"),
         front=_front(metadata),
+        use=_CHAT if metadata.get("dialogues") else _WRITE,
         title=metadata.get("title", "A text diffusion model"),
         about=metadata.get("about", "Its data and settings are listed below."),
         network=network,
