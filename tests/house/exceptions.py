@@ -13,11 +13,10 @@ FUNCTIONS: dict[str, str] = {
     ),
 }
 
-FILES: dict[str, str] = {
-    "sfumato.sampling.tasks": "Its tasks share one canvas, one run and one reading of the ids.",
-}
+FILES: dict[str, str] = {}
 
 PACKAGES: dict[str, str] = {
+    "sfumato.models": "Everything learnt stands here, one kind of network or of evidence a file.",
     "sfumato.text": "Reading files and detecting their fields are apart from mixing them.",
     "sfumato_apps": "What the recipes share stands beside them, one concern a file.",
     "sfumato_apps.recipes": "One file a command.",
