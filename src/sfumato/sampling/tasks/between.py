@@ -258,7 +258,10 @@ def _widths(model: Model, gap: _Gap, length: int | None) -> tuple[int, ...]:
 def _fits(
     model: Model, samples: Sequence[Sample], fills: Sequence[Fill], batch_size: int
 ) -> list[float]:
-    """Mean log-probability of what each sample wrote and of the tokens beside it, given it."""
+    """Mean log-probability of what each sample wrote, end included, and of the tokens beside it.
+
+    The latter are the same tokens at every width, so they weigh the same.
+    """
     pad = model.vocabulary.pad
     seams, written = [], []
     for index, sample in enumerate(samples):
@@ -266,13 +269,13 @@ def _fits(
         ids = sample.trajectory.ids
         beside = [*range(max(1, start - _SEAM), start), *range(stop, min(len(ids), stop + _SEAM))]
         seams.append(([*ids], beside))
-        sure = sample.trajectory.confidence[start:stop]
-        filled = [p for token, p in zip(ids[start:stop], sure, strict=True) if token != pad]
-        written.append([math.log(max(p, 1e-9)) for p in filled])
+        size = [*ids[start:stop], pad].index(pad) + 1
+        sure = sample.trajectory.confidence[start:stop][:size]
+        written.append(sum(math.log(max(p, 1e-9)) for p in sure) / len(sure))
     sums = log_likelihoods(model, seams, batch_size)
     return [
-        (total + sum(logs)) / (len(places) + len(logs) or 1)
-        for total, (_, places), logs in zip(sums, seams, written, strict=True)
+        wrote + total / max(1, len(places))
+        for wrote, total, (_, places) in zip(written, sums, seams, strict=True)
     ]
 
 
