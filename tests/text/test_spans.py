@@ -121,7 +121,7 @@ def test_what_is_outside_comes_back_byte_for_byte(
         if index < len(spans):
             old = text[slice(*spans[index])]
             blank = " *" if old and not old.strip() else ""
-            new = " ?" + re.escape(written[index].strip(" ")) + " ?"
+            new = " *" + re.escape(written[index].strip(" ")) + " *"
             core = r"\s*" + re.escape(written[index].strip(" ")) + r"\s*"
             pattern += blank if gone[index] else (core if old[:1].isspace() else new) + " *"
     assert re.fullmatch(pattern, joined, re.DOTALL), (pattern, joined)
