@@ -46,7 +46,8 @@ _NAMES = {
     "sampling.policies": ("named_policy",),
     "sampling.frames": ("Frame",),
     "sampling.loop": ("sample",),
-    "sampling.tasks": ("complete", "fill", "write"),
+    "sampling.tasks.writing": ("complete", "write"),
+    "sampling.tasks.filling": ("fill",),
     "sampling.trace": ("Sample",),
     "evaluation.records": ("Metric",),
     "evaluation.perplexity": ("elbo",),
@@ -101,9 +102,9 @@ if TYPE_CHECKING:  # what __getattr__ finds, once more for type checkers and edi
     from sfumato.sampling.parts.quotas import Even as Even
     from sfumato.sampling.parts.quotas import Threshold as Threshold
     from sfumato.sampling.policies import named_policy as named_policy
-    from sfumato.sampling.tasks import complete as complete
-    from sfumato.sampling.tasks import fill as fill
-    from sfumato.sampling.tasks import write as write
+    from sfumato.sampling.tasks.filling import fill as fill
+    from sfumato.sampling.tasks.writing import complete as complete
+    from sfumato.sampling.tasks.writing import write as write
     from sfumato.sampling.trace import Sample as Sample
     from sfumato.text.canvas import Canvas as Canvas
     from sfumato.text.canvas import Draft as Draft

@@ -2,16 +2,96 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sfumato.errors import UsageError
+from sfumato.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from sfumato.models.checkpoints import Checkpoint
+    from sfumato.protocols import Scorer
     from sfumato.sampling.tasks import Policy
+    from sfumato.text.words import Span
 
 BLOCK = 8
 OrderName = Literal["max_prob", "margin", "entropy", "random", "left_to_right", "sampled_prob"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How texts are written.
+
+    Attributes:
+        steps: Denoising steps; with as many steps as slots, one token is written at a time.
+        order: Which positions go first.
+        temperature: 0 takes the likeliest token, 1 draws as the model believes.
+        top_k: Draw among this many likeliest tokens.
+        top_p: Draw among the likeliest tokens that hold this much probability.
+        threshold: Write every token that is at least this sure, instead of a fixed number.
+        block: Write from left to right in blocks of this many tokens; 0 works on the whole canvas.
+        no_repeat: Forbid token sequences of this length to come twice.
+    """
+
+    steps: int = 64
+    order: OrderName = "max_prob"
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    threshold: float | None = None
+    block: int | None = None
+    no_repeat: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """How many, from which seed, in which order.
+
+    Attributes:
+        n: How many ways to write it.
+        seed: Seed of the first; the next ones count on from it.
+        rank: Best first, by: likelihood, a word list FILE.txt, or a classifier
+            FOLDER_OR_HUB_NAME@LABEL; with less: before it, the lowest score first.
+    """
+
+    n: int = 1
+    seed: int = 0
+    rank: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """How texts are handed over.
+
+    Attributes:
+        json: Print JSON lines with text, seed and passes.
+        trace: Write every step of the first text to this file (JSON lines).
+        page: Write a page that plays how the texts emerged.
+    """
+
+    json: bool = False
+    trace: Path | None = None
+    page: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """What judges words and texts.
+
+    Attributes:
+        scorer: Folder or hub name of a text classifier of transformers.
+        label: The label of the classifier that is scored.
+        words: A file with one word or phrase a line; the score is the share of words on it.
+    """
+
+    scorer: str | None = None
+    label: str | None = None
+    words: Path | None = None
+
+
+DECODING = Decoding()
 
 
 def open_model(name: str | None) -> Checkpoint:
@@ -23,20 +103,18 @@ def open_model(name: str | None) -> Checkpoint:
 
 def policy_of(
     model: Checkpoint,
+    decoding: Decoding = DECODING,
     *,
-    order: OrderName = "max_prob",
-    steps: int = 64,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    threshold: float | None = None,
-    block: int | None = None,
-    no_repeat: int | None = None,
     guidance: float | None = None,
+    block: int = 0,
 ) -> Policy:
-    """How to write with a model, from the options of `write`, `fill`, `chat` and `evaluate`.
+    """How to write with a model, from the options of the command line.
 
-    If `block` is None, masked noise writes in blocks of `BLOCK` tokens; 0 takes the whole canvas.
+    Args:
+        model: what writes.
+        decoding: the options.
+        guidance: strength of classifier-free guidance.
+        block: the task's own size of a block, if the options name none; 0 for the whole canvas.
 
     Raises:
         UsageError: an option that the model's noise has no use for.
@@ -51,24 +129,148 @@ def policy_of(
     from sfumato.sampling.parts.quotas import Even, Threshold
     from sfumato.sampling.tasks import specials_of
 
-    tokens = TokenSampler(temperature=temperature, top_k=top_k, top_p=top_p)
+    tokens = TokenSampler(
+        temperature=decoding.temperature, top_k=decoding.top_k, top_p=decoding.top_p
+    )
+    threshold, size, repeat = decoding.threshold, decoding.block, decoding.no_repeat
     if not marks_noise(model.process, specials_of(model.vocabulary)):
         masked = {
             "threshold": threshold,
-            "block": block or None,
-            "no-repeat": no_repeat,
+            "block": size or None,
+            "no-repeat": repeat,
             "guidance": guidance,
         }
         given = [f"--{name}" for name, value in masked.items() if value is not None]
         if given:
             raise UsageError(f"{', '.join(given)}: only for models of masked noise")
-        return Ancestral(process=model.process, steps=steps, tokens=tokens)
-    size = BLOCK if block is None else block
+        return Ancestral(process=model.process, steps=decoding.steps, tokens=tokens)
+    steps = decoding.steps
     return DecodingPolicy(
-        blocks=Blocks(size=size or None),
-        order=Order(by=getattr(planners, order)),
+        blocks=Blocks(size=(block if size is None else size) or None),
+        order=Order(by=getattr(planners, decoding.order)),
         quota=Even(steps=steps) if threshold is None else Threshold(probability=threshold),
         tokens=tokens,
         guidance=None if guidance is None else ClassifierFree(scale=guidance),
-        constraints=() if no_repeat is None else (Repetition(size=no_repeat),),
+        constraints=() if repeat is None else (Repetition(size=repeat),),
     )
+
+
+def scorer_of(name: str | None, model: Checkpoint) -> Scorer | None:
+    """A scorer from its name on the command line; None for None.
+
+    `likelihood` is the model's own pseudo-likelihood, `FILE.txt` the share of words on a list,
+    `FOLDER@LABEL` the probability of a classifier's label; `less:` before any of them turns it
+    round.
+
+    Raises:
+        UsageError: a name of none of these forms.
+        DataError: a word list that cannot be read.
+    """
+    from sfumato.models.scorers import classifier
+    from sfumato.sampling.tasks import PseudoLikelihood
+
+    if name is None:
+        return None
+    if name.startswith("less:"):
+        more = scorer_of(name.removeprefix("less:"), model)
+        return None if more is None else lambda texts: [-score for score in more(texts)]
+    if name == "likelihood":
+        return PseudoLikelihood(model=model)
+    if name.endswith(".txt"):
+        return listed_words(Path(name))
+    folder, at, label = name.rpartition("@")
+    if not at or not folder:
+        raise UsageError(
+            f"{name!r} names no scorer: expected likelihood, a word list FILE.txt, or a classifier "
+            "FOLDER_OR_HUB_NAME@LABEL, perhaps with less: before it"
+        )
+    return classifier(folder, label=label)
+
+
+def listed_words(path: Path) -> Scorer:
+    """A scorer from a file with one word or phrase a line.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    from sfumato.models.scorers import word_list
+
+    try:
+        return word_list(path.read_text(encoding="utf-8-sig").split("\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: expected a file with one word or phrase a line: {error}"
+        ) from error
+
+
+def judged_by(scoring: Scoring) -> Scorer | None:
+    """The scorer of `--scorer` with `--label`, or of `--words`; None without either.
+
+    Raises:
+        UsageError: both are given, or a scorer without a label.
+    """
+    from sfumato.models.scorers import classifier
+
+    if scoring.words is not None:
+        if scoring.scorer is not None:
+            raise UsageError("give --scorer or --words, not both")
+        return listed_words(scoring.words)
+    if scoring.scorer is None:
+        return None
+    if scoring.label is None:
+        raise UsageError(f"--scorer {scoring.scorer} needs --label, the label to score")
+    return classifier(scoring.scorer, label=scoring.label)
+
+
+def budget_of(text: str) -> int | float:
+    """A number of words, such as 2, or a share of them, such as 0.2 or 20%.
+
+    Raises:
+        UsageError: it is neither.
+
+    Example:
+        >>> budget_of("2"), budget_of("0.2"), budget_of("20%")
+        (2, 0.2, 0.2)
+    """
+    try:
+        if text.strip().isdecimal():
+            return int(text)
+        share = float(text.strip().removesuffix("%"))
+        return share / 100 if text.strip().endswith("%") else share
+    except ValueError:
+        raise UsageError(
+            f"--budget {text}: expected words, such as 2, or a share, such as 0.2 or 20%"
+        ) from None
+
+
+def spans_in(text: str, names: Sequence[str]) -> list[Span]:
+    """Spans from START:STOP in characters, or from phrases, each where it stands in the text.
+
+    Raises:
+        UsageError: a phrase that is not in the text.
+
+    Example:
+        >>> spans_in("a bad cat", ["bad", "9:9"])
+        [(2, 5), (9, 9)]
+    """
+    from sfumato.text.spans import spans_of
+
+    found: list[Span] = []
+    for name in names:
+        start, colon, stop = name.partition(":")
+        if colon and start.isdecimal() and stop.isdecimal():
+            found.append((int(start), int(stop)))
+            continue
+        places = spans_of(text, name)
+        if not places:
+            raise UsageError(
+                f"--span {name!r} is not in the text as whole words: expected a phrase of it, or "
+                "START:STOP in characters"
+            )
+        found += places
+    return found
+
+
+def text_of(text: str) -> str:
+    """The text, from standard input if it is a dash."""
+    return sys.stdin.read() if text == "-" else text

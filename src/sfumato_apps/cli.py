@@ -22,7 +22,22 @@ _ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
-RECIPES = ("demo", "info", "probe", "train", "convert", "write", "fill", "chat", "evaluate")
+RECIPES = (
+    "demo",
+    "info",
+    "probe",
+    "train",
+    "convert",
+    "write",
+    "fill",
+    "edit",
+    "detox",
+    "fim",
+    "bridge",
+    "rewrite",
+    "chat",
+    "evaluate",
+)
 
 
 def build() -> typer.Typer:

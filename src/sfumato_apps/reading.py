@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 from sfumato.errors import DataError
 from sfumato.text.batching import Example, encode
@@ -249,3 +250,20 @@ def canvas_lengths(examples: Sequence[Example], slack: int, count: int = 64) -> 
     sizes = sorted(len(example.ids) for example in examples)
     places = [(2 * i + 1) * len(sizes) // (2 * count) for i in range(count)]
     return [sizes[place] + index % (slack + 1) for index, place in enumerate(places)]
+
+
+def around_marker(path: Path, marker: str) -> tuple[str, str]:
+    """What stands before and after a marker in a file, byte for byte.
+
+    Raises:
+        DataError: the file cannot be read, or the marker does not stand in it once.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    count = text.count(marker)
+    if not marker or count != 1:
+        raise DataError(f"{path}: expected the marker {marker!r} once, found it {count} times")
+    before, _, after = text.partition(marker)
+    return before, after

@@ -5,10 +5,17 @@ def write(*, prompt: str | None = None, n: int = 1) -> None:      $ sfumato writ
     Args:
         prompt: how the text begins.                              help of --prompt
     '''
+
+Options that several recipes share are the fields of a frozen dataclass: a parameter of that type
+stands for one option a field. Its defaults are those of the parameter's default, its help texts
+those of the class.
+
+def chat(*, decoding: Decoding = Decoding(steps=128)) -> None:  $ sfumato chat --steps 64 --top-k 5
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import inspect
 import re
@@ -28,9 +35,18 @@ PRESETS = Path(__file__).parent / "presets"
 
 
 def describe(recipe: Recipe) -> tuple[str, dict[str, str]]:
-    """Splits a recipe's docstring into its description and the help of each argument."""
-    text = inspect.getdoc(recipe) or ""
-    summary, _, rest = text.partition("\nArgs:\n")
+    """Splits a recipe's docstring into its description and the help of each option."""
+    summary, arguments = _sections(recipe, "Args")
+    for name, block in _blocks(recipe).items():
+        del arguments[name]
+        arguments |= _sections(type(block), "Attributes")[1]
+    return summary, arguments
+
+
+def _sections(documented: object, section: str) -> tuple[str, dict[str, str]]:
+    """What a docstring says before a section, and the entries of the section."""
+    text = inspect.getdoc(documented) or ""
+    summary, _, rest = text.partition(f"\n{section}:\n")
     arguments: dict[str, str] = {}
     name = ""
     for line in rest.splitlines():
@@ -45,12 +61,47 @@ def describe(recipe: Recipe) -> tuple[str, dict[str, str]]:
 
 
 def options(recipe: Recipe) -> dict[str, inspect.Parameter]:
-    """The recipe's parameters by name, with their types resolved."""
-    hints = get_type_hints(recipe)
-    return {
-        name: parameter.replace(annotation=hints[name])
-        for name, parameter in inspect.signature(recipe).parameters.items()
-    }
+    """The recipe's options by name, with their types resolved; a block's fields are options."""
+    hints, blocks = get_type_hints(recipe), _blocks(recipe)
+    found: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(recipe).parameters.items():
+        if name in blocks:
+            found += _fields(blocks[name])
+        else:
+            found.append(parameter.replace(annotation=hints[name]))
+    named = {parameter.name: parameter for parameter in found}
+    assert len(named) == len(found), f"{recipe.__name__} has two options of one name"
+    return named
+
+
+def _blocks(recipe: Recipe) -> dict[str, Any]:
+    """Parameters that stand for several options, with their defaults."""
+    defaults = {p.name: p.default for p in inspect.signature(recipe).parameters.values()}
+    return {name: value for name, value in defaults.items() if dataclasses.is_dataclass(value)}
+
+
+def _fields(block: Any) -> list[inspect.Parameter]:  # noqa: ANN401
+    """The fields of a block as keyword-only parameters."""
+    hints = get_type_hints(type(block))
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=getattr(block, field.name),
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(block)
+    ]
+
+
+def with_blocks(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's arguments from the values of its options."""
+    arguments = dict(values)
+    for name, block in _blocks(recipe).items():
+        fields = {field.name for field in dataclasses.fields(block)} & arguments.keys()
+        chosen = {field: arguments.pop(field) for field in fields}
+        arguments[name] = dataclasses.replace(block, **chosen)
+    return arguments
 
 
 def as_command(recipe: Recipe) -> Recipe:
@@ -79,7 +130,7 @@ def as_command(recipe: Recipe) -> Recipe:
     )
 
     def command(context: typer.Context, preset: Path | None = None, **values: Any) -> None:
-        recipe(**_merge(recipe, values, preset, context))
+        recipe(**with_blocks(recipe, _merge(recipe, values, preset, context)))
 
     context = inspect.Parameter(
         "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context

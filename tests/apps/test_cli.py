@@ -205,3 +205,113 @@ def test_broken_checkpoint(folder: Path, tmp_path: Path, capfd: pytest.CaptureFi
             (broken / path.name).write_bytes(data[:-100] if path.suffix == ".safetensors" else data)
     assert call("write", "--model", broken) == 4
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_edit_prints_the_text_and_what_changed(
+    folder: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The rest of the text comes back; a scorer finds the word; the diff is on stderr."""
+    words = tmp_path / "words.txt"
+    words.write_text("old\n")
+    text = "Ann  likes the old house."
+    for how in (["--span", "old"], ["--words", words], ["--span", "15:18"]):
+        assert call("edit", text, "--model", folder, "--json", *how) == 0
+        shown = capfd.readouterr()
+        line = json.loads(shown.out)
+        assert line["text"].startswith("Ann  likes the")
+        assert line["text"].endswith(" house.")
+        assert line["kept"] >= 0.8
+        assert shown.err.startswith("Ann  likes the")
+    assert call("edit", text, "--model", folder, "--n", "2", "--rank", "likelihood") == 0
+    assert len(capfd.readouterr().out.splitlines()) >= 2
+
+
+def test_fim_and_bridge_keep_their_ends(
+    folder: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """From options and from a file with a marker."""
+    ends = ["--prefix", "Ann ", "--suffix", " tea.\n", "--length", "4", "--model", folder]
+    assert call("fim", *ends, "--json") == 0
+    line = json.loads(capfd.readouterr().out)
+    assert line["text"] == "Ann " + line["middle"] + " tea.\n"
+    file = tmp_path / "f.py"
+    file.write_bytes(b"Ann\r\n\t<fill>\r\nBob")
+    assert call("fim", "--file", file, "--model", folder, "--length", "4", "--json") == 0
+    text = json.loads(capfd.readouterr().out)["text"]
+    assert text.startswith("Ann\r\n\t")
+    assert text.endswith("\r\nBob")
+    assert call("bridge", "Ann.", "Bob.", "--length", "4", "--model", folder) == 0
+    out = capfd.readouterr().out
+    assert out.startswith("Ann. ")
+    assert out.endswith(" Bob.\n")
+
+
+def test_rewrite_warns_of_an_instruction_that_was_not_trained(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Only on stderr, and only with an instruction."""
+    arguments = ["rewrite", "Ann sees tea.", "--model", folder, "--length", "6", "--json"]
+    assert call(*arguments) == 0
+    shown = capfd.readouterr()
+    assert shown.err == ""
+    assert json.loads(shown.out)["source"] == "Ann sees tea."
+    assert call(*arguments, "--instruction", "Shorter.") == 0
+    assert "dialogues" in capfd.readouterr().err
+
+
+def test_detox_of_a_file_goes_on_where_it_stopped(
+    folder: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """One line each, in order, a too long text as an error, and the same file after a cut."""
+    words, source, target = tmp_path / "w.txt", tmp_path / "in.txt", tmp_path / "out.jsonl"
+    words.write_text("old\n")
+    texts = ["Ann likes the old house.", "Bob sees rain.", "", "old " * 60, "An old cat."]
+    source.write_text("".join(f"{text}\n" for text in texts))
+    arguments = ["detox", "--input", source, "--output", target, "--words", words]
+    arguments += ["--model", folder, "--proposals", "2", "--rounds", "1", "--batch", "2"]
+    assert call(*arguments) == 0
+    assert "1 errors" in capfd.readouterr().err
+    lines = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [line["source"] for line in lines] == texts
+    assert ["error" in line for line in lines] == [False, False, False, True, False]
+    assert all("old" not in lines[i]["text"] for i in (0, 4))
+    whole = target.read_bytes()
+    target.write_bytes(whole[: len(whole) // 2])
+    assert call(*arguments) == 0
+    assert target.read_bytes() == whole
+    capfd.readouterr()
+    assert call("detox", texts[0], "--words", words, "--model", folder, "--json") == 0
+    assert json.loads(capfd.readouterr().out)["clean"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["edit", "a cat", "--span", "dog"], 2, "not in the text"),
+        (["edit", "a cat", "--budget", "some"], 2, "--budget"),
+        (["edit", "a cat", "--rank", "nice"], 2, "names no scorer"),
+        (["edit", "a cat", "--scorer", "x"], 2, "--label"),
+        (["detox", "a cat"], 2, "--words"),
+        (["detox", "--words", "w.txt"], 2, "--input"),
+        (["detox", "a cat", "--words", "absent.txt"], 3, "absent.txt"),
+        (["detox", "a", "--scorer", "absent-folder", "--label", "x"], 4, "absent-folder"),
+        (["fim", "--file", "absent.py"], 3, "absent.py"),
+        (["bridge", "a", "b", "--length", "0"], 2, "length"),
+    ],
+)
+def test_bad_edits_are_one_line_and_a_code(
+    arguments: list[str],
+    code: int,
+    message: str,
+    folder: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """What was wrong, no traceback, nothing on stdout."""
+    monkeypatch.chdir(tmp_path)
+    assert call(*arguments, "--model", folder) == code
+    shown = capfd.readouterr()
+    assert message in shown.err
+    assert "Traceback" not in shown.err
+    assert shown.out == ""

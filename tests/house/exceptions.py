@@ -8,9 +8,7 @@ from __future__ import annotations
 
 FUNCTIONS: dict[str, str] = {}
 
-FILES: dict[str, str] = {
-    "sfumato.sampling.tasks": "Its tasks share one canvas, one run and one reading of the ids.",
-}
+FILES: dict[str, str] = {}
 
 PACKAGES: dict[str, str] = {
     "sfumato.text": "Reading files and detecting their fields are apart from mixing them.",

@@ -55,6 +55,23 @@ def test_gradients_equal_those_of_the_whole_layer(name: str) -> None:
     torch.testing.assert_close(restricted, whole, atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing_enable:FutureWarning")
+@pytest.mark.parametrize("name", ["bert", "modernbert"])
+def test_gradients_survive_activation_checkpointing(name: str) -> None:
+    denoiser = networks.denoiser(name).train()
+    x_t = torch.randint(5, SIZE, (2, 9), generator=torch.Generator().manual_seed(1))
+    where = torch.rand(2, 9, generator=torch.Generator().manual_seed(2)) < 0.4
+    logits = denoiser.eval()(x_t, where)[:, 5:]
+    expected = torch.autograd.grad(logits.square().sum(), denoiser.word_embeddings)[0]
+    denoiser.train().network.gradient_checkpointing_enable()
+    for module in denoiser.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    logits = denoiser(x_t, where)[:, 5:]
+    found = torch.autograd.grad(logits.square().sum(), denoiser.word_embeddings)[0]
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
+
+
 @pytest.mark.parametrize("bias", [False, True])
 def test_the_fast_projection_equals_the_plain_one(bias: bool) -> None:
     torch.manual_seed(0)

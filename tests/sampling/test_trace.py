@@ -29,7 +29,8 @@ def pieces(ids: Sequence[int]) -> list[str]:
 
 
 def record(frames: list[Frame], text: str = "") -> list[trace.Trace]:
-    return [one.trace for one in trace.record(frames, lambda _: text, pieces, SPECIALS)]
+    reads = [lambda _: text] * len(frames[0].ids)
+    return [one.trace for one in trace.record(frames, reads, pieces, SPECIALS)]
 
 
 @pytest.mark.parametrize("name", POLICIES)

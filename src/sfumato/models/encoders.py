@@ -31,7 +31,7 @@ from sfumato.models.parts.projection import fast_linear
 
 Reading = Callable[[Tensor, Tensor, Tensor], Tensor]
 Reduction = Callable[[Tensor, slice], Tensor]
-_LOGITS_AT_ONCE = 2**24
+_LOGITS_AT_ONCE = 2**25
 
 
 def why_not_a_denoiser(network: PreTrainedModel) -> str | None:
@@ -176,7 +176,9 @@ class EncoderDenoiser(nn.Module):
             found = self._family.rows(body, inputs, rows)
             if found is not None:
                 return found
-        with only_rows(self._last_layer, self._family.stretches, rows, x_t.shape):
+        # A checkpointed layer runs again in the backward pass, when the restriction is gone.
+        stretches = () if self._checkpointed else self._family.stretches
+        with only_rows(self._last_layer, stretches, rows, x_t.shape):
             return self.hidden(x_t, attend=attend, t=t).flatten(0, 1).index_select(0, rows)
 
     def _read(
@@ -215,6 +217,12 @@ class EncoderDenoiser(nn.Module):
             for name in self._head:
                 hidden = self.network.get_submodule(name)(hidden)
         return hidden.float()
+
+    @property
+    def _checkpointed(self) -> bool:
+        """Whether activations are dropped and computed again in the backward pass."""
+        modules = self.network.modules()
+        return any(getattr(module, "gradient_checkpointing", False) for module in modules)
 
     @property
     def _last_layer(self) -> nn.Module:

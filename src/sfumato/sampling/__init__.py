@@ -7,7 +7,7 @@
     policies.py  policies named after the papers they restate
     loop.py      the iterator of frames
     trace.py     the compact record of a run, one JSON line a step
-    tasks.py     write, complete and fill: text in, text out
+    tasks/       write, complete, fill, edit, detox, fim, bridge, rewrite: text in, text out
 
-Tensors in, tensors out: only tasks.py sees text, and nothing here knows a network by its class.
+Tensors in, tensors out: only tasks/ sees text, and nothing here knows a network by its class.
 """

@@ -127,6 +127,7 @@ class Sample:
         passes: evaluations of the network.
         trajectory: ids, with the step and the confidence of each.
         trace: every step, for players and files.
+        score: what a ranking scorer gave the text.
     """
 
     text: str
@@ -134,11 +135,12 @@ class Sample:
     passes: int
     trajectory: Trajectory
     trace: Trace
+    score: float | None = None
 
 
 def record(
     frames: Iterable[Frame],
-    read: Callable[[Sequence[int]], str],
+    reads: Sequence[Callable[[Sequence[int]], str]],
     pieces: Pieces,
     specials: Specials,
 ) -> list[Sample]:
@@ -146,7 +148,7 @@ def record(
 
     Args:
         frames: the run, its untouched frame first.
-        read: the final ids of a row to its text.
+        reads: for each row, its final ids to its text.
         pieces: ids to readable pieces, such as `Vocabulary.pieces`.
         specials: which ids mean mask, pad and eos.
     """
@@ -161,7 +163,7 @@ def record(
     samples = []
     for row, found in enumerate(trajectories(last)):
         trace = Trace(
-            text=read(found.ids),
+            text=reads[row](found.ids),
             seed=int(last.seeds[row]),
             passes=found.passes,
             mask=specials.mask,

@@ -104,18 +104,42 @@ def compose_fill(text: str, vocabulary: Vocabulary, *, free_slots: int = 16) -> 
     literals, specs = _alternate(parse_holes(text))
     if not specs:
         raise UsageError("there is no hole in the text: write {} or {8} where text is wanted")
+    slots = (free_slots if spec.slots is None else spec.slots for spec in specs)
+    return lay_fill(literals, [Hole(slots=n, optional=True) for n in slots], vocabulary)
+
+
+def lay_fill(
+    literals: Sequence[str],
+    holes: Sequence[Hole],
+    vocabulary: Vocabulary,
+    *,
+    seen: Sequence[str] | None = None,
+) -> Fill:
+    """Lays literals and holes in turn out on a canvas; one literal more than holes.
+
+    Args:
+        literals: the locked text before, between and after the holes.
+        holes: what is open between them.
+        vocabulary: text to ids.
+        seen: what stands on the canvas in the place of each literal, if not the literal.
+
+    Example:
+        >>> from sfumato.text.vocabulary import learn_vocabulary
+        >>> words = learn_vocabulary(["the cat sat"], size=300)
+        >>> lay_fill(("the", " sat"), [Hole(slots=2)], words).holes
+        ((2, 4),)
+    """
     parts: list[Part] = [Locked(ids=() if vocabulary.bos is None else (vocabulary.bos,))]
-    holes: list[tuple[int, int]] = []
-    for index, (literal, spec) in enumerate(zip_longest(literals, specs)):
-        parts.append(Locked(ids=_locked(literal, vocabulary, index=index, last=spec is None)))
-        if spec is not None:
+    places: list[tuple[int, int]] = []
+    for index, (literal, hole) in enumerate(zip_longest(seen or literals, holes)):
+        parts.append(Locked(ids=locked_ids(literal, vocabulary, index=index, last=hole is None)))
+        if hole is not None:
             start = sum(_length(part) for part in parts)
-            hole = Hole(slots=free_slots if spec.slots is None else spec.slots, optional=True)
             parts.append(hole)
-            holes.append((start, start + hole.slots))
+            places.append((start, start + hole.slots))
     parts.append(Locked(ids=(vocabulary.eos,)))
     canvas = lay_out(parts, mask=vocabulary.mask)
-    return Fill(canvas=canvas, literals=literals, holes=tuple(holes))
+    return Fill(canvas=canvas, literals=tuple(literals), holes=tuple(places))
 
 
 def join_fill(fill: Fill, ids: Sequence[int], vocabulary: Vocabulary) -> str:
@@ -150,11 +174,14 @@ def fill_texts(fill: Fill, ids: Sequence[int], vocabulary: Vocabulary) -> tuple[
     """What was written into each hole, as it stands in the joined text."""
     texts: list[str] = []
     before = ""
+    lossy = not _keeps_space(vocabulary)
     for literal, (start, stop) in zip(fill.literals, fill.holes, strict=False):
         text = vocabulary.continuation(ids[start:stop])
         before += literal
         # The typed space before the hole already stands there, and a text begins with no space.
-        texts.append(text.removeprefix(" ") if not before or literal[-1:].isspace() else text)
+        # After a line break a space is indentation, unless the vocabulary knows no other start.
+        stands = literal.endswith(" ") or (lossy and literal[-1:].isspace())
+        texts.append(text.removeprefix(" ") if stands or not before else text)
         before += texts[-1]
     return tuple(texts)
 
@@ -174,23 +201,35 @@ def _alternate(
     return tuple(literals), tuple(specs)
 
 
-def _locked(literal: str, vocabulary: Vocabulary, *, index: int, last: bool) -> tuple[int, ...]:
+def locked_ids(literal: str, vocabulary: Vocabulary, *, index: int, last: bool) -> tuple[int, ...]:
     """Ids of locked text; its space before a hole is left to the hole's first word.
 
     A lone space between two holes is encoded, so that the holes stay apart on the canvas.
+
+    Args:
+        literal: the text.
+        vocabulary: text to ids.
+        index: its number; the first opens a text, the others go on after other text.
+        last: no hole follows.
     """
     spare = literal.endswith(" ") and not last and (literal != " " or index == 0)
     text = literal[:-1] if spare else literal
-    return _after(text, vocabulary) if index else vocabulary.encode(text)
+    return following_ids(text, vocabulary) if index else vocabulary.encode(text)
 
 
-def _after(text: str, vocabulary: Vocabulary) -> tuple[int, ...]:
+def following_ids(text: str, vocabulary: Vocabulary) -> tuple[int, ...]:
     """Ids of text as it goes on after other text, not as it opens one ("." and not " .")."""
     word = vocabulary.encode("a")
     joined = vocabulary.encode("a" + text)
     if joined[: len(word)] == word:
         return joined[len(word) :]
     return vocabulary.encode(text)
+
+
+def _keeps_space(vocabulary: Vocabulary) -> bool:
+    """Whether line breaks and indentation survive encoding, as they do in byte-level words."""
+    sample = "a\n  a"
+    return vocabulary.decode(vocabulary.encode(sample)) == sample
 
 
 def _length(part: Part) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sfumato_apps.choices import OrderName
+from sfumato_apps.choices import Decoding
 
 
 def chat(
@@ -10,13 +10,9 @@ def chat(
     model: str | None = None,
     system: str | None = None,
     length: int = 128,
-    steps: int = 128,
-    block: int | None = 32,
-    order: OrderName = "max_prob",
-    temperature: float = 0.7,
-    top_p: float | None = 0.95,
-    no_repeat: int | None = None,
+    guidance: float | None = None,
     seed: int = 0,
+    decoding: Decoding = Decoding(steps=128, temperature=0.7, top_p=0.95, block=32),
 ) -> None:
     """Talks with a model that was trained on dialogues; an empty line or Ctrl-D ends.
 
@@ -26,13 +22,9 @@ def chat(
         model: Folder or hub name; the shipped model if left out.
         system: An instruction for the whole conversation.
         length: The most tokens of an answer.
-        steps: Denoising steps an answer.
-        block: Write from left to right in blocks of this many tokens; 0 works on the whole canvas.
-        order: Which positions go first.
-        temperature: 0 takes the likeliest token, 1 draws as the model believes.
-        top_p: Draw among the likeliest tokens that hold this much probability.
-        no_repeat: Forbid token sequences of this length to come twice.
+        guidance: Strength of classifier-free guidance by the conversation.
         seed: Seed of the first answer; the next answers count on from it.
+        decoding: How to write.
     """
     import sys
 
@@ -47,15 +39,7 @@ def chat(
             "this model was not trained on dialogues: it will continue rather than answer",
             file=sys.stderr,
         )
-    policy = policy_of(
-        opened,
-        order=order,
-        steps=steps,
-        temperature=temperature,
-        top_p=top_p,
-        block=block,
-        no_repeat=no_repeat,
-    )
+    policy = policy_of(opened, decoding, guidance=guidance)
     turns = [] if system is None else [Message(role="system", content=system)]
     while True:
         try:

@@ -28,18 +28,12 @@ def demo(*, out: Path = Path("demo"), model: str | None = None, seed: int = 1) -
     from rich.console import Console
 
     from sfumato.sampling.tasks import fill, write
-    from sfumato_apps.choices import open_model, policy_of
+    from sfumato_apps.choices import Decoding, open_model, policy_of
     from sfumato_apps.player import player_page
 
     console = Console(highlight=False, soft_wrap=True)
     opened = open_model(model)
-    policy = policy_of(
-        opened,
-        order="max_prob",
-        steps=64,
-        temperature=0.5,
-        top_p=0.95,
-    )
+    policy = policy_of(opened, Decoding(temperature=0.5, top_p=0.95))
     samples = []
     console.print("[bold]Three texts from noise[/bold]")
     for prompt, length in PROMPTS:

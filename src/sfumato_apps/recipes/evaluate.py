@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sfumato_apps.choices import OrderName
+from sfumato_apps.choices import Decoding
 
 
 def evaluate(
@@ -17,14 +17,8 @@ def evaluate(
     draws: int = 8,
     length: int | None = None,
     max_length: int = 128,
-    steps: int = 64,
-    order: OrderName = "max_prob",
-    temperature: float = 1.0,
-    top_p: float | None = None,
-    threshold: float | None = None,
-    block: int | None = None,
-    no_repeat: int | None = None,
     seed: int = 0,
+    decoding: Decoding = Decoding(),
 ) -> None:
     """Measures likelihood, diversity, loops and, under a judge, perplexity; beside real text.
 
@@ -41,37 +35,20 @@ def evaluate(
         draws: Noise draws a text for the likelihood bound.
         length: The most tokens to write; by default drawn from the lengths trained on.
         max_length: Longest held-out text in tokens.
-        steps: Denoising steps.
-        order: Which positions go first.
-        temperature: 0 takes the likeliest token, 1 draws as the model believes.
-        top_p: Draw among the likeliest tokens that hold this much probability.
-        threshold: Write every token that is at least this sure, instead of a fixed number.
-        block: Write from left to right in blocks of this many tokens, by default 8; 0 works on
-            the whole canvas.
-        no_repeat: Forbid token sequences of this length to come twice.
         seed: Seed of the texts and of the bound.
+        decoding: How to write.
     """
     import json
 
     from sfumato.evaluation.report import write_report
-    from sfumato_apps.choices import open_model, policy_of
+    from sfumato_apps.choices import BLOCK, open_model, policy_of
     from sfumato_apps.measuring import compare
 
     opened = open_model(model)
-    policy = policy_of(
-        opened,
-        order=order,
-        steps=steps,
-        threshold=threshold,
-        temperature=temperature,
-        top_p=top_p,
-        block=block,
-        no_repeat=no_repeat,
-    )
     report = compare(
         opened,
         data,
-        policy=policy,
+        policy=policy_of(opened, decoding, block=BLOCK),
         judge=judge,
         n=n,
         draws=draws,

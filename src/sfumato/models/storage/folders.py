@@ -29,6 +29,7 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers import (
     AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -39,6 +40,7 @@ from transformers.utils import logging
 from sfumato.errors import ModelError
 from sfumato.text.vocabulary import Vocabulary, with_roles
 
+Kind = type[AutoModelForMaskedLM] | type[AutoModelForSequenceClassification]
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -123,12 +125,14 @@ def read_json(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def read_network(folder: Path, *, trust_remote_code: bool = False) -> Opened:
-    """Opens the network as `…ForMaskedLM`.
+def read_network(
+    folder: Path, *, trust_remote_code: bool = False, kind: Kind = AutoModelForMaskedLM
+) -> Opened:
+    """Opens the network, as `…ForMaskedLM` unless another auto class is given.
 
     Raises:
         ModelError: no safetensors weights, broken or foreign weights, or an architecture
-            that transformers has no masked language model for.
+            that transformers has no such model for.
     """
     if not any(folder.glob("*.safetensors")):
         pickles = sorted(path.name for kind in _PICKLES for path in folder.glob(kind))
@@ -139,7 +143,7 @@ def read_network(folder: Path, *, trust_remote_code: bool = False) -> Opened:
         )
     try:
         with quiet():
-            network, found = AutoModelForMaskedLM.from_pretrained(
+            network, found = kind.from_pretrained(
                 folder,
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
@@ -150,7 +154,8 @@ def read_network(folder: Path, *, trust_remote_code: bool = False) -> Opened:
         raise ModelError(f"{folder}: cannot open the model: {first_line(error)}") from error
     body = f"{network.base_model_prefix}."
     missing = sorted(found["missing_keys"])
-    lost = [key for key in missing if key.startswith(body)]
+    # Classifiers have a pooler in their body, which masked language models lack.
+    lost = [key for key in missing if key.startswith(body) and ".pooler." not in key]
     if lost:
         raise ModelError(
             f"{folder}: {len(lost)} weights of the encoder are missing ({lost[0]} …): the "

@@ -1,0 +1,292 @@
+"""One hole between two texts: fim, bridge.
+
+prefix ▒▒▒▒ suffix                 a model says little about a length beyond the slots that it
+prefix ▒▒▒▒▒▒▒▒ suffix             learnt to leave empty, so several widths are written side by
+prefix ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒ suffix     side, and the one that fits its surroundings best is kept
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from sfumato.errors import UsageError
+from sfumato.protocols import Scorer
+from sfumato.sampling.tasks.choosing import log_likelihoods
+from sfumato.sampling.tasks.jobs import (
+    How,
+    Infill,
+    Model,
+    Policy,
+    Row,
+    Watch,
+    best_first,
+    policy_for,
+    run,
+)
+from sfumato.sampling.trace import Sample
+from sfumato.text.canvas import Hole
+from sfumato.text.template import Fill, fill_texts, lay_fill
+from sfumato.text.words import word_spans
+
+_WIDTHS = (4, 8, 12, 16, 24, 32, 48, 64)
+_SEAM = 3
+_LEAST_OVERLAP = 8
+
+Tidy = Callable[[str], str]
+
+
+def fim(
+    model: Model,
+    prefix: str,
+    suffix: str,
+    *,
+    length: int | None = None,
+    trim: bool = True,
+    n: int = 1,
+    seed: int = 0,
+    policy: Policy | None = None,
+    rank: Scorer | None = None,
+    ban: Sequence[str] = (),
+    batch_size: int = 16,
+    watch: Watch | None = None,
+) -> list[Infill]:
+    """Writes the middle of a text or of code; prefix and suffix come back byte for byte.
+
+    With a byte-level vocabulary, line breaks and indentation are written as they are meant.
+
+    Args:
+        model: a checkpoint.
+        prefix: what comes before.
+        suffix: what comes after.
+        length: the most tokens of the middle. If not given, up to 64: several widths are
+            written, and the one kept has the likeliest middle and the likeliest tokens beside it.
+        trim: end the middle where it goes on as the suffix does, and drop what repeats the end
+            of the prefix or the beginning of the suffix.
+        n: how many middles; the i-th has the seed `seed + i`.
+        seed: seed of the first.
+        policy: how to write.
+        rank: sorts the texts, those that it scores highest first.
+        ban: words and phrases that must not be written.
+        batch_size: texts written side by side.
+        watch: is shown every frame.
+
+    Raises:
+        UsageError: a number below 1, or a text that the model has no room for.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> import torch
+        >>> from sfumato.noise.masked import MaskedProcess
+        >>> from sfumato.text.vocabulary import learn_vocabulary
+        >>> words = learn_vocabulary(["a cat"], size=300)
+        >>> blank = lambda x_t, where, **_: torch.zeros(int(where.sum()), words.size)
+        >>> process = MaskedProcess(mask=words.mask)
+        >>> model = SimpleNamespace(denoiser=blank, vocabulary=words, process=process)
+        >>> (one,) = fim(model, "a ", " sat", length=2)
+        >>> one.text == "a " + one.middle + " sat"
+        True
+    """
+    gap = _Gap(prefix=prefix, suffix=suffix, least=0)
+    how = How(
+        policy=policy_for(model, policy, steps=length or _WIDTHS[-1], ban=ban),
+        batch_size=batch_size,
+        watch=watch,
+    )
+    samples = _written(model, gap, how, length=length, seeds=range(seed, seed + n))
+
+    def tidy(middle: str) -> str:
+        return trimmed(prefix, middle, suffix) if trim else middle
+
+    return best_first([_infill(one, gap, tidy) for one in samples], rank)
+
+
+def bridge(
+    model: Model,
+    first: str,
+    second: str,
+    *,
+    joint: str = " ",
+    length: int | None = None,
+    n: int = 1,
+    seed: int = 0,
+    policy: Policy | None = None,
+    rank: Scorer | None = None,
+    ban: Sequence[str] = (),
+    batch_size: int = 16,
+    watch: Watch | None = None,
+) -> list[Infill]:
+    r"""Writes what connects two texts, at least one token; both come back byte for byte.
+
+    Args:
+        model: a checkpoint.
+        first: the text before.
+        second: the text after.
+        joint: what stands on either side of the bridge where the texts have no white space of
+            their own: a space, or "\n\n" for a paragraph of its own.
+        length: the most tokens of the bridge; if not given, up to 64, as in `fim`.
+        n: how many bridges; the i-th has the seed `seed + i`.
+        seed: seed of the first.
+        policy: how to write.
+        rank: sorts the texts, those that it scores highest first.
+        ban: words and phrases that must not be written.
+        batch_size: texts written side by side.
+        watch: is shown every frame.
+
+    Raises:
+        UsageError: a number below 1, or a text that the model has no room for.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> import torch
+        >>> from sfumato.noise.masked import MaskedProcess
+        >>> from sfumato.text.vocabulary import learn_vocabulary
+        >>> words = learn_vocabulary(["a cat"], size=300)
+        >>> blank = lambda x_t, where, **_: torch.zeros(int(where.sum()), words.size)
+        >>> process = MaskedProcess(mask=words.mask)
+        >>> model = SimpleNamespace(denoiser=blank, vocabulary=words, process=process)
+        >>> bridge(model, "A cat.", "It sat.", length=2)[0].text.endswith(" It sat.")
+        True
+    """
+    before = first if not first or first[-1].isspace() else first + joint
+    after = second if not second or second[0].isspace() else joint + second
+    gap = _Gap(prefix=before, suffix=after, least=1)
+    how = How(
+        policy=policy_for(model, policy, steps=length or _WIDTHS[-1], ban=ban),
+        batch_size=batch_size,
+        watch=watch,
+    )
+    samples = _written(model, gap, how, length=length, seeds=range(seed, seed + n))
+
+    def tidy(middle: str) -> str:
+        return trimmed(before, middle, after).strip()
+
+    return best_first([_infill(one, gap, tidy) for one in samples], rank)
+
+
+def trimmed(prefix: str, middle: str, suffix: str) -> str:
+    r"""A middle without what repeats its surroundings.
+
+    It ends where the suffix's first line begins, if that line is long enough to be no accident;
+    and what it shares with the end of the prefix or the beginning of the suffix is dropped, if
+    it is a whole line or at least two words. Short repetitions, such as brackets, stay.
+
+    Example:
+        >>> trimmed("def f(x):\n", "    y = 1\n    return y\n    retu", "    return y\n")
+        '    y = 1\n'
+        >>> trimmed("f(", "g(x)", ")")
+        'g(x)'
+    """
+    line = suffix[: suffix.find("\n") + 1] or suffix
+    if len(line.strip()) >= _LEAST_OVERLAP and line in middle:
+        middle = middle[: middle.index(line)]
+    for size in range(min(len(middle), len(suffix)), 0, -1):
+        if middle.endswith(suffix[:size]) and _telling(suffix[:size]):
+            middle = middle[: len(middle) - size]
+            break
+    core = middle if prefix[-1:].isspace() else middle.lstrip(" ")
+    for size in range(min(len(core), len(prefix)), 0, -1):
+        if core.startswith(prefix[-size:]) and _telling(prefix[-size:]):
+            return core[size:]
+    return middle
+
+
+def _telling(overlap: str) -> bool:
+    """Whether a repetition is too long to be meant."""
+    letters = sum(stop - start for start, stop in word_spans(overlap))
+    return letters >= _LEAST_OVERLAP and (len(word_spans(overlap)) > 1 or "\n" in overlap)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Gap:
+    """What stands on both sides of a hole, and how many of its slots must be written."""
+
+    prefix: str
+    suffix: str
+    least: int
+
+    def fill(self, width: int, model: Model) -> Fill:
+        """The canvas with a hole of `width` slots."""
+        hole = Hole(slots=width, optional=True)
+        fill = lay_fill((self.prefix, self.suffix), [hole], model.vocabulary)
+        start, _ = fill.holes[0]
+        optional = fill.canvas.optional.clone()
+        optional[0, start : start + self.least] = False
+        return replace(fill, canvas=replace(fill.canvas, optional=optional))
+
+
+def _written(
+    model: Model, gap: _Gap, how: How, *, length: int | None, seeds: Sequence[int]
+) -> list[Sample]:
+    """For each seed the sample whose width fits best; its text is the middle."""
+    if length is not None and length < 1:
+        raise UsageError(f"expected length ≥ 1, got {length}")
+    fills = [gap.fill(width, model) for width in _widths(model, gap, length)]
+
+    def row(fill: Fill, seed: int) -> Row:
+        def read(ids: Sequence[int]) -> str:
+            return fill_texts(fill, ids, model.vocabulary)[0]
+
+        return Row(canvas=fill.canvas, seed=seed, read=read)
+
+    rows = [row(fill, seed) for seed in seeds for fill in fills]
+    samples = run(model, rows, how)
+    if len(fills) == 1:
+        return samples
+    fits = _fits(model, samples, fills, how.batch_size)
+    found = []
+    for first in range(0, len(samples), len(fills)):
+        group = range(first, first + len(fills))
+        best = max(group, key=fits.__getitem__)
+        passes = sum(samples[i].passes for i in group) + len(fills)
+        found.append(replace(samples[best], passes=passes))
+    return found
+
+
+def _widths(model: Model, gap: _Gap, length: int | None) -> tuple[int, ...]:
+    """Widths of the hole to try: those that the model has room for."""
+    if length is not None:
+        return (length,)
+    longest: int | None = getattr(model.denoiser, "max_length", None)
+    if longest is None:
+        return _WIDTHS
+    taken = gap.fill(1, model).canvas.ids.shape[1] - 1
+    return tuple(width for width in _WIDTHS if taken + width <= longest) or _WIDTHS[:1]
+
+
+def _fits(
+    model: Model, samples: Sequence[Sample], fills: Sequence[Fill], batch_size: int
+) -> list[float]:
+    """Mean log-probability of what each sample wrote, end included, and of the tokens beside it.
+
+    The latter are the same tokens at every width, so they weigh the same.
+    """
+    pad = model.vocabulary.pad
+    seams, written = [], []
+    for index, sample in enumerate(samples):
+        start, stop = fills[index % len(fills)].holes[0]
+        ids = sample.trajectory.ids
+        beside = [*range(max(1, start - _SEAM), start), *range(stop, min(len(ids), stop + _SEAM))]
+        seams.append(([*ids], beside))
+        size = [*ids[start:stop], pad].index(pad) + 1
+        sure = sample.trajectory.confidence[start:stop][:size]
+        written.append(sum(math.log(max(p, 1e-9)) for p in sure) / len(sure))
+    sums = log_likelihoods(model, seams, batch_size)
+    return [
+        wrote + total / max(1, len(places))
+        for wrote, total, (_, places) in zip(written, sums, seams, strict=True)
+    ]
+
+
+def _infill(sample: Sample, gap: _Gap, tidy: Tidy) -> Infill:
+    middle = tidy(sample.text)
+    text = gap.prefix + middle + gap.suffix
+    return Infill(
+        text=text,
+        middle=middle,
+        seed=sample.seed,
+        passes=sample.passes,
+        trajectory=sample.trajectory,
+        trace=replace(sample.trace, text=text),
+    )
