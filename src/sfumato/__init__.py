@@ -23,18 +23,18 @@ _NAMES = {
         "SfumatoError",
         "UsageError",
     ),
-    "text.canvas": ("Canvas", "Draft", "Hole", "Locked", "lay_out", "stack"),
+    "text.canvas": ("Canvas", "Draft", "Hole", "Locked", "lay_out"),
     "text.vocabulary": ("Vocabulary", "learn_vocabulary"),
     "text.dialogue": ("Message",),
     "text.records": ("DialogueRecord", "PairRecord", "TextRecord"),
     "text.corpora": ("Source",),
-    "noise.schedules": ("Cosine", "Geometric", "Linear", "LogLinear", "Polynomial"),
+    "noise.schedules": ("Cosine", "Linear"),
     "noise.masked": ("MaskedProcess",),
     "noise.uniform": ("UniformProcess",),
     "noise.times": ("ExactCount", "Stratified"),
     "models.encoders": ("EncoderDenoiser",),
     "models.checkpoints": ("Checkpoint", "load", "save"),
-    "models.scratch": ("new_encoder", "warm_start"),
+    "models.scratch": ("new_encoder",),
     "models.probe": ("probe",),
     "sampling.parts.planners": ("Blocks", "Order"),
     "sampling.parts.quotas": ("EntropyBound", "Even", "Threshold"),
@@ -46,8 +46,11 @@ _NAMES = {
     "sampling.policies": ("named_policy",),
     "sampling.frames": ("Frame",),
     "sampling.loop": ("sample",),
-    "sampling.tasks.writing": ("complete", "write"),
+    "sampling.tasks.writing": ("complete", "rewrite", "write"),
     "sampling.tasks.filling": ("fill",),
+    "sampling.tasks.between": ("bridge", "fim"),
+    "sampling.tasks.editing": ("edit",),
+    "sampling.tasks.detoxing": ("detox",),
     "sampling.trace": ("Sample",),
     "evaluation.records": ("Metric",),
     "evaluation.perplexity": ("elbo",),
@@ -78,13 +81,9 @@ if TYPE_CHECKING:  # what __getattr__ finds, once more for type checkers and edi
     from sfumato.models.encoders import EncoderDenoiser as EncoderDenoiser
     from sfumato.models.probe import probe as probe
     from sfumato.models.scratch import new_encoder as new_encoder
-    from sfumato.models.scratch import warm_start as warm_start
     from sfumato.noise.masked import MaskedProcess as MaskedProcess
     from sfumato.noise.schedules import Cosine as Cosine
-    from sfumato.noise.schedules import Geometric as Geometric
     from sfumato.noise.schedules import Linear as Linear
-    from sfumato.noise.schedules import LogLinear as LogLinear
-    from sfumato.noise.schedules import Polynomial as Polynomial
     from sfumato.noise.times import ExactCount as ExactCount
     from sfumato.noise.times import Stratified as Stratified
     from sfumato.noise.uniform import UniformProcess as UniformProcess
@@ -102,8 +101,13 @@ if TYPE_CHECKING:  # what __getattr__ finds, once more for type checkers and edi
     from sfumato.sampling.parts.quotas import Even as Even
     from sfumato.sampling.parts.quotas import Threshold as Threshold
     from sfumato.sampling.policies import named_policy as named_policy
+    from sfumato.sampling.tasks.between import bridge as bridge
+    from sfumato.sampling.tasks.between import fim as fim
+    from sfumato.sampling.tasks.detoxing import detox as detox
+    from sfumato.sampling.tasks.editing import edit as edit
     from sfumato.sampling.tasks.filling import fill as fill
     from sfumato.sampling.tasks.writing import complete as complete
+    from sfumato.sampling.tasks.writing import rewrite as rewrite
     from sfumato.sampling.tasks.writing import write as write
     from sfumato.sampling.trace import Sample as Sample
     from sfumato.text.canvas import Canvas as Canvas
@@ -111,7 +115,6 @@ if TYPE_CHECKING:  # what __getattr__ finds, once more for type checkers and edi
     from sfumato.text.canvas import Hole as Hole
     from sfumato.text.canvas import Locked as Locked
     from sfumato.text.canvas import lay_out as lay_out
-    from sfumato.text.canvas import stack as stack
     from sfumato.text.corpora import Source as Source
     from sfumato.text.dialogue import Message as Message
     from sfumato.text.records import DialogueRecord as DialogueRecord
