@@ -15,8 +15,8 @@ import torch
 from sfumato.models.checkpoints import SHIPPED, load, save
 
 ABOUT = """It writes English descriptions of restaurants and short Russian sentences, and knows
-nothing else: it is there to try sfumato out offline, and was trained on two CPU cores in about an
-hour. Convert an encoder of your language for anything real.
+nothing else: it is there to try sfumato out offline, and was trained on two CPU cores in about half
+an hour. Convert an encoder of your language for anything real.
 
 **Data.** [E2E NLG challenge](https://github.com/tuetschek/e2e-dataset), CC BY-SA 4.0 (the part
 that Diffusion-LM keeps as `src1_valid.txt`); [Koziev's NLP_Datasets](

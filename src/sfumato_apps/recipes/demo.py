@@ -9,11 +9,15 @@ if TYPE_CHECKING:
     from sfumato.sampling.tasks import Sample
 
 PROMPTS = (("The Golden Curry is", 24), ("Near the river,", 28), ("Ты не", 6))
-HOLES = "The Eagle is a {8} near Burger King. It {8} in the city centre."
-SPAN = ("Cotto serves ", "cheap Chinese food", " by the river, near The Portland Arms.")
+HOLES = "The Wrestlers is {8} food. It is {} near Raja Indian Cuisine."
+SPAN = (
+    "Cotto is a coffee shop that ",
+    "has no food at all",
+    " in the riverside area, near The Portland Arms.",
+)
 
 
-def demo(*, out: Path = Path("demo"), model: str | None = None, seed: int = 1) -> None:
+def demo(*, out: Path = Path("demo"), model: str | None = None, seed: int = 5) -> None:
     """Writes three texts, fills two holes, rewrites a span; then a page that plays it all.
 
     $ sfumato demo --out demo
@@ -28,29 +32,30 @@ def demo(*, out: Path = Path("demo"), model: str | None = None, seed: int = 1) -
     from rich.console import Console
 
     from sfumato.sampling.tasks import fill, write
-    from sfumato_apps.choices import Decoding, open_model, policy_of
+    from sfumato_apps.choices import BLOCK, Decoding, open_model, policy_of
     from sfumato_apps.player import player_page
 
     console = Console(highlight=False, soft_wrap=True)
     opened = open_model(model)
-    policy = policy_of(opened, Decoding(temperature=0.5, top_p=0.95))
+    usual = Decoding(temperature=0.5, top_p=0.95)
+    writing, filling = policy_of(opened, usual, block=BLOCK), policy_of(opened, usual)
     samples = []
     console.print("[bold]Three texts from noise[/bold]")
     for prompt, length in PROMPTS:
-        (sample,) = write(opened, prompt=prompt, length=length, policy=policy, seed=seed)
+        (sample,) = write(opened, prompt=prompt, length=length, policy=writing, seed=seed)
         samples.append(sample)
         console.print(f"  {sample.text}", markup=False)
         console.print(f"  {_passes(sample)}", style="dim")
     console.print("\n[bold]Two holes filled[/bold]")
     console.print(f"  {HOLES}", markup=False, style="dim")
-    (sample,) = fill(opened, HOLES, policy=policy, seed=seed)
+    (sample,) = fill(opened, HOLES, policy=filling, seed=seed)
     samples.append(sample)
     console.print(f"  {sample.text}", markup=False)
     console.print(f"  {_passes(sample)}", style="dim")
     before, span, after = SPAN
     console.print("\n[bold]A span rewritten, the rest untouched[/bold]")
     console.print(f"  {before}[underline]{span}[/underline]{after}", style="dim")
-    (sample,) = fill(opened, f"{before}{{8}}{after}", policy=policy, seed=seed)
+    (sample,) = fill(opened, f"{before}{{6}}{after}", policy=filling, seed=seed)
     samples.append(sample)
     console.print(f"  {sample.text}", markup=False)
     console.print(f"  {_passes(sample)}", style="dim")
