@@ -31,13 +31,14 @@ from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.parts.logits import TokenSampler
 from sfumato.sampling.parts.planners import Blocks
 from sfumato.sampling.tasks import write
+from sfumato.sampling.tasks.writing import BLOCK
 from sfumato.text.batching import encode, prompt_ids
 from sfumato.text.corpora import Source, mix
 from sfumato.text.records import TextRecord, split
 
 SEED = 0
 TEMPERATURES = (0.7, 1.0, 1.3)
-BLOCK, LENGTH = 8, 72
+LENGTH = 72
 
 
 def measure(texts: list[str], judge: Path, rival: Path) -> dict[str, float]:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sfumato.sampling.tasks import Policy
     from sfumato.text.words import Span
 
-BLOCK = 8
 OrderName = Literal["max_prob", "margin", "entropy", "random", "left_to_right", "sampled_prob"]
 
 

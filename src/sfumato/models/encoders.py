@@ -13,7 +13,7 @@ Legend of shapes: `B` batch, `L` positions, `D` width of the body's output, `V` 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -152,46 +152,45 @@ class EncoderDenoiser(nn.Module):
         """
         if self.reading is not None and t is None:
             raise UsageError("this denoiser reads its noise level: give the time t")
-        read = (x_t, where, t)
+        inputs, rows = self._inputs(x_t, attend, t), where.flatten().nonzero()[:, 0]
+        seen = None if t is None else (x_t.flatten()[rows], t[rows // x_t.shape[1]])
         if not self._head:
-            whole = self.network(**self._inputs(x_t, attend, t)).logits[where].float()
-            logits = self._read(whole, slice(None), *read)
+            whole = self.network(**inputs).logits.flatten(0, 1).index_select(0, rows).float()
+            logits = self._read(whole, seen, slice(None))
             return logits if reduce is None else reduce(logits, slice(None))
-        hidden = self._rows(x_t, where.flatten().nonzero()[:, 0], attend, t)
+        hidden = self._rows(inputs, rows, x_t.shape)
         if reduce is None:
-            return self._read(self.project(hidden), slice(None), *read)
+            return self._read(self.project(hidden), seen, slice(None))
         return _sum_in_parts(
-            lambda part: reduce(self._read(self.project(hidden[part]), part, *read), part),
+            lambda part: reduce(self._read(self.project(hidden[part]), seen, part), part),
             len(hidden),
             max(1, _LOGITS_AT_ONCE // self.vocabulary_size),
         )
 
     def _rows(
-        self, x_t: Tensor, rows: Tensor, attend: Tensor | None, t: Tensor | None
+        self, inputs: Mapping[str, Tensor], rows: Tensor, shape: torch.Size
     ) -> Float[Tensor, "M D"]:
         """The body's output at some rows of the flattened canvas."""
-        if self._family.rows is not None:
-            inputs = self._inputs(x_t, attend, t)
-            body: Any = self.network.base_model
-            found = self._family.rows(body, inputs, rows)
-            if found is not None:
-                return found
+        body: Any = self.network.base_model
+        found = None if self._family.rows is None else self._family.rows(body, inputs, rows)
+        if found is not None:
+            return found
         # A checkpointed layer runs again in the backward pass, when the restriction is gone.
         stretches = () if self._checkpointed else self._family.stretches
-        with only_rows(self._last_layer, stretches, rows, x_t.shape):
-            return self.hidden(x_t, attend=attend, t=t).flatten(0, 1).index_select(0, rows)
+        with only_rows(self._last_layer, stretches, rows, shape):
+            output: Tensor = body(**inputs)[0]
+        return output.flatten(0, 1).index_select(0, rows)
 
-    def _read(
-        self, logits: Tensor, part: slice, x_t: Tensor, where: Tensor, t: Tensor | None
-    ) -> Tensor:
+    def _read(self, logits: Tensor, seen: tuple[Tensor, Tensor] | None, part: slice) -> Tensor:
         """What the network's logits at a slice of the rows say about x_0."""
         # Outside autograd: the gradient of a −∞ logit is zero anyway, and an in-place write
         # inside it would copy the gradient of all logits.
         with torch.no_grad():
             logits[:, self.mask] = -torch.inf
-        if self.reading is None or t is None:
+        if self.reading is None or seen is None:
             return logits
-        return self.reading(logits, x_t[where][part], t[:, None].expand_as(where)[where][part])
+        x_t, t = seen
+        return self.reading(logits, x_t[part], t[part])
 
     def hidden(
         self,
@@ -221,7 +220,7 @@ class EncoderDenoiser(nn.Module):
     @property
     def _checkpointed(self) -> bool:
         """Whether activations are dropped and computed again in the backward pass."""
-        modules = self.network.modules()
+        modules = self.network.modules() if torch.is_grad_enabled() else ()
         return any(getattr(module, "gradient_checkpointing", False) for module in modules)
 
     @property

@@ -131,9 +131,13 @@ class Objective:
 
     def __call__(self, denoiser: Denoiser, prepared: Prepared) -> Float[Tensor, ""]:
         """The weighted sum of the ELBO's terms, nats; divide by the global batch's `items`."""
-        where, shape = prepared.where, prepared.where.shape
-        x_0, x_t, weight = (v[where] for v in (prepared.x_0, prepared.x_t, prepared.weight))
-        t, rate = (v[:, None].expand(shape)[where] for v in (prepared.t, prepared.rate))
+        where = prepared.where
+        places = where.flatten().nonzero()[:, 0]
+        at = places // where.shape[1]
+        x_0, x_t, weight = (
+            values.flatten()[places] for values in (prepared.x_0, prepared.x_t, prepared.weight)
+        )
+        t, rate = prepared.t[at], prepared.rate[at]
 
         def share(logits: Tensor, rows: slice) -> Tensor:
             log_p = logits.log_softmax(-1)

@@ -32,7 +32,8 @@ def demo(*, out: Path = Path("demo"), model: str | None = None, seed: int = 5) -
     from rich.console import Console
 
     from sfumato.sampling.tasks import fill, write
-    from sfumato_apps.choices import BLOCK, Decoding, open_model, policy_of
+    from sfumato.sampling.tasks.writing import BLOCK
+    from sfumato_apps.choices import Decoding, open_model, policy_of
     from sfumato_apps.player import player_page
 
     console = Console(highlight=False, soft_wrap=True)

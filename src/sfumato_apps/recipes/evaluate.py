@@ -41,7 +41,8 @@ def evaluate(
     import json
 
     from sfumato.evaluation.report import write_report
-    from sfumato_apps.choices import BLOCK, open_model, policy_of
+    from sfumato.sampling.tasks.writing import BLOCK
+    from sfumato_apps.choices import open_model, policy_of
     from sfumato_apps.measuring import compare
 
     opened = open_model(model)

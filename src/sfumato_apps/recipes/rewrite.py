@@ -34,7 +34,8 @@ def rewrite(
     import sys
 
     from sfumato.sampling.tasks import rewrite as rewrite_text
-    from sfumato_apps.choices import BLOCK, open_model, policy_of, scorer_of, text_of
+    from sfumato.sampling.tasks.writing import BLOCK
+    from sfumato_apps.choices import open_model, policy_of, scorer_of, text_of
     from sfumato_apps.output import deliver
 
     opened = open_model(model)

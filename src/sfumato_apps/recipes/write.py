@@ -30,7 +30,8 @@ def write(
         delivery: What to print and to keep.
     """
     from sfumato.sampling.tasks import write as write_texts
-    from sfumato_apps.choices import BLOCK, open_model, policy_of, scorer_of
+    from sfumato.sampling.tasks.writing import BLOCK
+    from sfumato_apps.choices import open_model, policy_of, scorer_of
     from sfumato_apps.output import deliver
 
     opened = open_model(model)

@@ -34,7 +34,8 @@ from sfumato.text.canvas import Hole, Locked, lay_out
 from sfumato.text.dialogue import Message
 from sfumato.text.vocabulary import Vocabulary
 
-_LENGTH, _BLOCK = 64, 8
+BLOCK = 8
+_LENGTH = 64
 _SPARE = 8
 
 
@@ -106,7 +107,7 @@ def write(
         return typed + _tail(ids[len(locked) :], typed, vocabulary)
 
     chosen = policy_for(
-        model, policy, steps=max(lengths), ban=ban, require=require, blocks=Blocks(size=_BLOCK)
+        model, policy, steps=max(lengths), ban=ban, require=require, blocks=Blocks(size=BLOCK)
     )
     how = How(policy=chosen, batch_size=batch_size, require=require, watch=watch)
     return best_first(run(model, [row(seed + i) for i in range(n)], how), rank)
