@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sfumato.models.checkpoints import pretrained_tokenizer
@@ -17,6 +20,7 @@ from sfumato.text.vocabulary import Vocabulary
 from sfumato.training.muon import Muon, parameter_groups
 
 PEAK, DECAY, BATCH, WARM_UP, IGNORED = 1e-2, 0.1, 32, 100, -100
+AVERAGING, LOOK, PATIENCE = 0.99, 100, 5
 
 
 def new_llama(
@@ -46,26 +50,45 @@ def train(
     seconds: float,
     seed: int,
 ) -> None:
-    """Muon on matrices, AdamW on the rest; warm-up and decay by CPU time, which is the budget.
+    """Muon on matrices, AdamW on the rest, for at most this much CPU time.
 
-    The loss is that of the trained tokens, as in sfumato's own fine-tuning.
+    The loss is that of the trained tokens, as in sfumato's own fine-tuning. An autoregressive
+    model of this size learns a small corpus by heart, so a twentieth of the examples is set aside
+    to tell when: the averaged weights that predict it best are kept, and training ends when they
+    are `PATIENCE` looks old.
     """
+    examples = random.Random(seed).sample(examples, len(examples))
+    aside, learnt = examples[: len(examples) // 20], examples[len(examples) // 20 :]
     groups = parameter_groups(model, lr=PEAK, weight_decay=DECAY, orthogonal=True)
     optimizer = Muon(groups, lr=PEAK)
     peaks = [group["lr"] for group in groups]
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))
     order = random.Random(seed)
     start, step = time.process_time(), 0
+    best, best_step, kept = math.inf, 0, copy.deepcopy(model.state_dict())
     while (spent := (time.process_time() - start) / seconds) < 1:
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * min(1.0, step / WARM_UP) * (1 - spent)
-        ids, attend, labels = padded(order.sample(examples, BATCH), vocabulary.pad)
+        ids, attend, labels = padded(order.sample(learnt, BATCH), vocabulary.pad)
         loss = model(input_ids=ids, attention_mask=attend.long(), labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        average.update_parameters(model)
         step += 1
-    print(f"autoregressive: {step} steps, {model.num_parameters() / 1e6:.2f}M parameters")
+        if step % LOOK == 0:
+            nats = nats_per_token(average.module, aside, vocabulary)
+            print(f"autoregressive: step {step}, {nats:.3f} nats per token set aside", flush=True)
+            if nats < best:
+                best, best_step = nats, step
+                kept = copy.deepcopy(average.module.state_dict())
+            elif step - best_step >= PATIENCE * LOOK:
+                break
+    model.load_state_dict(kept)
+    used, size = time.process_time() - start, model.num_parameters() / 1e6
+    print(f"autoregressive: {size:.2f}M parameters, the best of {step} steps is {best_step}")
+    print(f"autoregressive: {used:.0f} of {seconds:.0f} CPU seconds", flush=True)
     model.eval()
 
 

@@ -19,13 +19,13 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from sfumato.errors import ModelError, UsageError
 from sfumato.models.parts.conditioning import TimeEmbedding
 from sfumato.models.parts.families import FAMILIES, Family
+from sfumato.models.parts.in_parts import sum_in_parts
 from sfumato.models.parts.last_layer import only_rows
 from sfumato.models.parts.projection import fast_linear
 
@@ -144,8 +144,7 @@ class EncoderDenoiser(nn.Module):
             attend: positions that exist; None means all.
             t: time of each row; needed if the denoiser has a time embedding, else ignored.
             reduce: the share of some rows, given as a slice of `M`, in a sum that is returned
-                instead of the logits. If they are many, they exist a part at a time: the
-                backward pass computes them again.
+                instead of the logits. If they are many, they exist a part at a time.
 
         Raises:
             UsageError: a row is longer than the network allows, or `t` is needed and missing.
@@ -161,9 +160,10 @@ class EncoderDenoiser(nn.Module):
         hidden = self._rows(inputs, rows, x_t.shape)
         if reduce is None:
             return self._read(self.project(hidden), seen, slice(None))
-        return _sum_in_parts(
-            lambda part: reduce(self._read(self.project(hidden[part]), seen, part), part),
-            len(hidden),
+        return sum_in_parts(
+            lambda some, part: reduce(self._read(self.project(some), seen, part), part),
+            hidden,
+            [p for name in self._head for p in self.network.get_submodule(name).parameters()],
             max(1, _LOGITS_AT_ONCE // self.vocabulary_size),
         )
 
@@ -251,15 +251,6 @@ class EncoderDenoiser(nn.Module):
             raise UsageError("this denoiser is conditioned on time: pass t, one number a row")
         words: Tensor = self.network.get_input_embeddings()(x_t)
         return inputs | {"inputs_embeds": words + self.time(t)[:, None]}
-
-
-def _sum_in_parts(share: Callable[[slice], Tensor], rows: int, size: int) -> Tensor:
-    """Σ of `share` over slices of at most `size` rows, recomputed in the backward pass if many."""
-    if rows <= size:
-        return share(slice(0, rows))
-    parts = [slice(start, min(rows, start + size)) for start in range(0, rows, size)]
-    shares = [checkpoint(share, part, use_reentrant=False) for part in parts]
-    return torch.stack(shares).sum()
 
 
 def _accepts(module: nn.Module, name: str) -> bool:
