@@ -6,14 +6,16 @@
 
 One step is noise, forward and backward of one batch; the optimiser is the same for all and left
 out. All contestants get the same network, batch and noise, and their losses must agree. Each
-runs in a process of its own, A B C A B C …, whose peak of resident memory the system keeps.
+runs in a process of its own, A B C A B C …, whose peak of resident memory the system keeps
+(Linux only). Where the body's activations are not kept, memory is the point: there large blocks
+go back to the system as soon as they are freed, or glibc's fragments would hide the tensors.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -38,8 +40,7 @@ from sfumato.training.objectives import Objective, Prepared
 OURS = "sfumato"
 CONTESTANTS = (OURS, "LLaDA: full logits, masked rows", "dLLM: full logits, every position")
 GIB = 2**30
-# ru_maxrss is in kibibytes, on macOS in bytes.
-RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+RETURN_BLOCKS = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 Loss = Callable[[Prepared], Tensor]
 
@@ -67,8 +68,8 @@ class Figures:
     Attributes:
         total: time of all timed steps.
         loss: of the first step, nats per token.
-        idle: peak of memory before the first step, bytes: the weights and the libraries.
-        peak: peak of memory in all, bytes.
+        idle: memory before the first step, bytes: the weights and the libraries.
+        peak: peak of memory from then on, bytes.
     """
 
     total: Spent
@@ -77,9 +78,15 @@ class Figures:
     peak: int
 
 
+def forget_peak() -> None:
+    """The peak of memory is from now on counted from what is in use now."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory() -> int:
-    """The most memory that this process ever held, bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+    """The most memory that this process held since `forget_peak`, bytes."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def batch(task: Task, seed: int) -> Batch:
@@ -115,6 +122,7 @@ def work(name: str, task: Task) -> Figures:
     process = MaskedProcess(mask=task.size.specials.mask)
     objective = Objective(process=process, times=ExactCount(), in_parts=True)
     loss_at = loss_of(name, network, objective, task.size.specials.mask)
+    forget_peak()
     total, first, idle = Spent(), 0.0, peak_memory()
     for step in range(task.steps + 1):
         clean, noise = batch(task, step), torch.Generator().manual_seed(step)
@@ -135,7 +143,8 @@ def measure(name: str, task: Task, threads: int) -> Figures:
     """The same in a new process."""
     order = json.dumps({"name": name, "task": asdict(task)})
     command = [sys.executable, __file__, "--worker", order, "--threads", str(threads)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    settings = os.environ | (RETURN_BLOCKS if task.checkpointing else {})
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=settings)
     answer = json.loads(done.stdout)
     return Figures(total=Spent(**answer.pop("total")), **answer)
 
@@ -203,7 +212,12 @@ def tasks() -> list[Task]:
         *(Task(network="bert", size=size, rows=8, length=128, steps=4) for size in small),
         Task(network="modernbert", size=base(50_368), rows=8, length=128, steps=2),
         Task(
-            network="modernbert", size=base(50_368), rows=8, length=512, steps=1, checkpointing=True
+            network="modernbert",
+            size=base(50_368),
+            rows=16,
+            length=512,
+            steps=1,
+            checkpointing=True,
         ),
     ]
 

@@ -31,7 +31,7 @@ from sfumato.models.parts.projection import fast_linear
 
 Reading = Callable[[Tensor, Tensor, Tensor], Tensor]
 Reduction = Callable[[Tensor, slice], Tensor]
-_LOGITS_AT_ONCE = 2**25
+_LOGITS_AT_ONCE = 2**24
 
 
 def why_not_a_denoiser(network: PreTrainedModel) -> str | None:
