@@ -108,7 +108,7 @@ def main() -> None:
     facts = [facts for facts in distinct.values() for _ in range(EACH)]
     found = {"people": (accuracy(*zip(*held, strict=True)), [text for _, text in held], 0.0)}
     for name, policy in policies(options.temperature).items():
-        samples = pairs.answers(model, [*distinct], policy, each=EACH, length=LENGTH)
+        samples = pairs.answers(model, [*distinct], policy, each=EACH)
         texts = [sample.text for sample in samples]
         found[name] = (accuracy(facts, texts), texts, mean(s.passes for s in samples))
     texts = pairs.rival_answers(

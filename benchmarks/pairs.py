@@ -91,15 +91,13 @@ def _rival(
 
 
 def answers(
-    model: Checkpoint, prompts: Sequence[str], policy: DecodingPolicy, *, each: int, length: int
+    model: Checkpoint, prompts: Sequence[str], policy: DecodingPolicy, *, each: int
 ) -> list[Sample]:
-    """`each` answers to every prompt, without the prompts."""
+    """`each` answers to every prompt, without the prompts, as wide as the answers trained on."""
     return [
         sample
         for number, prompt in enumerate(prompts)
-        for sample in complete(
-            model, prompt, n=each, length=length, policy=policy, seed=SEED + number * each
-        )
+        for sample in complete(model, prompt, n=each, policy=policy, seed=SEED + number * each)
     ]
 
 

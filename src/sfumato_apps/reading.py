@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 
 from sfumato.errors import DataError
@@ -239,17 +239,33 @@ def languages_of(examples: Iterable[Example], vocabulary: Vocabulary) -> list[st
     return found
 
 
-def canvas_lengths(examples: Sequence[Example], slack: int, count: int = 64) -> list[int]:
-    """Quantiles of the widths that `compose` gives whole texts, spare slots included.
+def canvas_lengths(
+    examples: Sequence[Example], slack: int, count: int = 64
+) -> dict[str, list[int]]:
+    """How wide the canvases are that `compose` makes, spare slots included, in quantiles.
+
+    Returns:
+        `lengths` of whole texts; `answers`, without what stands before them, of all others.
 
     Example:
-        >>> one = Example(ids=(1, 5, 6, 2), trained=(False, True, True, True))
-        >>> canvas_lengths([one], slack=1, count=2)
-        [4, 5]
+        >>> text = Example(ids=(1, 5, 6, 2), trained=(False, True, True, True))
+        >>> pair = Example(ids=(1, 5, 6, 2), trained=(False, False, True, True))
+        >>> canvas_lengths([text, pair], slack=1, count=2)
+        {'lengths': [4, 5], 'answers': [2, 3]}
     """
-    sizes = sorted(len(example.ids) for example in examples)
-    places = [(2 * i + 1) * len(sizes) // (2 * count) for i in range(count)]
-    return [sizes[place] + index % (slack + 1) for index, place in enumerate(places)]
+    whole = [len(one.ids) for one in examples if all(one.trained[1:])]
+    others = [groupby(one.trained) for one in examples if not all(one.trained[1:])]
+    answers = [max(len([*run]) for learnt, run in runs if learnt) for runs in others]
+    return {
+        "lengths": _widths(whole, slack, count),
+        "answers": _widths(answers, slack, count),
+    }
+
+
+def _widths(sizes: Sequence[int], slack: int, count: int) -> list[int]:
+    ordered = sorted(sizes)
+    places = [(2 * i + 1) * len(ordered) // (2 * count) for i in range(count if ordered else 0)]
+    return [ordered[place] + index % (slack + 1) for index, place in enumerate(places)]
 
 
 def around_marker(path: Path, marker: str) -> tuple[str, str]:

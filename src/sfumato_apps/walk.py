@@ -187,7 +187,7 @@ def _material(plan: Plan, corpus: Corpus, start: Checkpoint, notes: Notes) -> Ma
         "data": plan.data,
         "seed": plan.seed,
         "dialogues": holds_dialogues(corpus),
-        "lengths": canvas_lengths(examples, plan.slack),
+        **canvas_lengths(examples, plan.slack),
         **provenance(shares, notes=notes, cut=cut, held=len(held), mix=plan.mix),
     }
     prompts = prompts_of(corpus.validation.records, plan.answers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pytest
@@ -20,6 +20,7 @@ from sfumato.sampling.frames import Frame
 from sfumato.sampling.parts.constraints import Repetition
 from sfumato.sampling.tasks import ban_texts, complete, fill, write
 from sfumato.text.batching import prompt_ids
+from sfumato.text.canvas import Canvas
 from sfumato.text.dialogue import Message
 from sfumato.text.vocabulary import Vocabulary, learn_vocabulary
 
@@ -31,6 +32,8 @@ class Model:
     denoiser: Denoiser
     vocabulary: Vocabulary
     process: Process
+    lengths: tuple[int, ...] = ()
+    answers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,22 @@ def test_a_prompt_comes_back_unchanged(prompt: str) -> None:
 def test_complete_gives_what_follows() -> None:
     (one,) = complete(scripted(" sat on the mat"), "the dog", length=12)
     assert one.text == " sat on the mat"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answers", "widths"),
+    [(None, (5, 6), {9, 11}), ("the cat", (5, 6), {5, 6}), ("the cat", (), {9, 11})],
+)
+def test_canvases_are_as_wide_as_those_trained_on(
+    prompt: str | None, answers: tuple[int, ...], widths: set[int]
+) -> None:
+    """After a prompt as answers, where those are known; else text and prompt as whole texts."""
+    model = replace(whimsical(), lengths=(9, 11), answers=answers)
+    given = 0 if prompt and answers else len(prompt_ids(prompt or "", WORDS))
+    seen: list[Canvas] = []
+    write(model, prompt=prompt, n=20, watch=lambda frame: seen.append(frame.canvas))
+    open_slots = {slots for canvas in seen for slots in canvas.editable.sum(1).tolist()}
+    assert {given + slots for slots in open_slots} == widths
 
 
 def test_a_dialogue_is_answered() -> None:

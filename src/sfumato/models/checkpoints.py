@@ -81,8 +81,13 @@ class Checkpoint:
 
     @property
     def lengths(self) -> Sequence[int]:
-        """Widths of the canvases that the model was trained to write on; empty if unknown."""
+        """Widths of the canvases of whole texts that it was trained on; empty if unknown."""
         return tuple(self.metadata.get("lengths", ()))
+
+    @property
+    def answers(self) -> Sequence[int]:
+        """Widths trained on for what follows a prompt; empty if unknown, or if it saw none."""
+        return tuple(self.metadata.get("answers", ()))
 
 
 def load(

@@ -23,7 +23,7 @@ from sfumato.text.vocabulary import Vocabulary
 SETTINGS = "sfumato.json"
 _FORMAT = 1
 # Long lists, or what the card tells in words and tables; `sfumato.json` holds them in full.
-_SAID_ELSEWHERE = {"title", "about", "licence", "lengths", "probe", "quality"}
+_SAID_ELSEWHERE = {"title", "about", "licence", "lengths", "answers", "probe", "quality"}
 _CHAT, _WRITE = "sfumato chat --model FOLDER", "sfumato write --model FOLDER --n 3"
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _KINDS: Mapping[str, type[Any]] = {

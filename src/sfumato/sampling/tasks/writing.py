@@ -56,8 +56,9 @@ def write(
     """Writes texts from noise.
 
     The width of the canvas tells a model how much to write, so by default each text's is drawn
-    from the widths that the model was trained on (`Checkpoint.lengths`). A canvas much wider
-    than those is filled with repetitions.
+    from the widths that the model was trained on: after a prompt from those of answers, if it was
+    trained on pairs or dialogues (`Checkpoint.answers`), else from those of whole texts
+    (`Checkpoint.lengths`). A canvas much wider than those is filled with repetitions.
 
     Args:
         model: a checkpoint.
@@ -96,7 +97,7 @@ def write(
     # The space before the first word written is carried by that word.
     head = typed.removesuffix(" ") if prompt is None or isinstance(prompt, str) else prompt
     locked = prompt_ids(head, vocabulary)
-    lengths = _lengths(model, length, len(locked))
+    lengths = _lengths(model, length, len(locked), prompted=bool(head))
 
     def row(seed: int) -> Row:
         hole = Hole(slots=lengths[_pick(seed, len(lengths))], optional=True)
@@ -224,10 +225,13 @@ def _tail(ids: Sequence[int], typed: str, vocabulary: Vocabulary) -> str:
     return tail.removeprefix(" ") if typed.endswith(" ") else tail
 
 
-def _lengths(model: Model, length: int | None, given: int) -> tuple[int, ...]:
+def _lengths(model: Model, length: int | None, given: int, *, prompted: bool) -> tuple[int, ...]:
     """Numbers of slots to choose from after `given` locked tokens."""
     if length is not None:
         return (length,)
+    answers: Sequence[int] = getattr(model, "answers", ())
+    if prompted and answers:
+        return tuple(answers)
     known: Sequence[int] = getattr(model, "lengths", ()) or (_LENGTH,)
     return tuple(width - given for width in known if width > given) or (_LENGTH,)
 
