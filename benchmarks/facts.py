@@ -104,15 +104,16 @@ def main() -> None:
     ]
     budget = pairs.Budget(minutes=options.minutes, slack=options.slack)
     model, llama = pairs.learn(options.out, *records, budget)
-    distinct = {prompt_of(facts): facts for facts, _ in held}
-    facts = [facts for facts in distinct.values() for _ in range(EACH)]
+    distinct = {prompt_of(facts): facts for facts, _ in held}.values()
+    facts = [facts for facts in distinct for _ in range(EACH)]
+    prompts = [*map(prompt_of, facts)]
     found = {"people": (accuracy(*zip(*held, strict=True)), [text for _, text in held], 0.0)}
     for name, policy in policies(options.temperature).items():
-        samples = pairs.answers(model, [*distinct], policy, each=EACH)
+        samples = pairs.answers(model, prompts, policy)
         texts = [sample.text for sample in samples]
         found[name] = (accuracy(facts, texts), texts, mean(s.passes for s in samples))
     texts = pairs.rival_answers(
-        llama, model, map(prompt_of, facts), temperature=options.temperature, length=LENGTH
+        llama, model, prompts, temperature=options.temperature, length=LENGTH
     )
     passes = mean(len(model.vocabulary.encode(text)) + 1 for text in texts)
     found["autoregressive"] = (accuracy(facts, texts), texts, passes)

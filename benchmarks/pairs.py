@@ -17,7 +17,7 @@ from transformers import LlamaForCausalLM
 import sfumato_apps.cli
 from sfumato.models.checkpoints import Checkpoint, load
 from sfumato.sampling.decoding import DecodingPolicy
-from sfumato.sampling.tasks import Sample, complete
+from sfumato.sampling.tasks import Sample, complete_each
 from sfumato.text.batching import encode, prompt_ids
 from sfumato.text.records import PairRecord
 
@@ -53,6 +53,14 @@ def learn(
     out: Path, learnt: Sequence[PairRecord], held: Sequence[PairRecord], budget: Budget
 ) -> tuple[Checkpoint, LlamaForCausalLM]:
     """`sfumato train` and the rival, or what an earlier run left in the folder."""
+    model = diffusion(out, learnt, held, budget)
+    return model, _rival(out, model, learnt, budget)
+
+
+def diffusion(
+    out: Path, learnt: Sequence[PairRecord], held: Sequence[PairRecord], budget: Budget
+) -> Checkpoint:
+    """`sfumato train`, or what an earlier run left in the folder."""
     folder = out / "diffusion"
     if not folder.exists():
         keep(learnt, out / "train.jsonl")
@@ -62,11 +70,16 @@ def learn(
         command += ["--vocabulary", str(budget.vocabulary), "--slack", str(budget.slack)]
         command += ["--max-length", str(budget.max_length), "--minutes", str(budget.minutes)]
         command += ["--evaluate-every", "1000"]
+        before = _children()
         subprocess.run(command, check=True)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        (out / "cpu_seconds").write_text(f"{used.ru_utime + used.ru_stime:.0f}")
-    model = load(str(folder))
-    return model, _rival(out, model, learnt, budget)
+        (out / "cpu_seconds").write_text(f"{_children() - before:.0f}")
+    return load(str(folder))
+
+
+def _children() -> float:
+    """CPU seconds of all processes that this one waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _rival(
@@ -90,15 +103,9 @@ def _rival(
     return found
 
 
-def answers(
-    model: Checkpoint, prompts: Sequence[str], policy: DecodingPolicy, *, each: int
-) -> list[Sample]:
-    """`each` answers to every prompt, without the prompts, as wide as the answers trained on."""
-    return [
-        sample
-        for number, prompt in enumerate(prompts)
-        for sample in complete(model, prompt, n=each, policy=policy, seed=SEED + number * each)
-    ]
+def answers(model: Checkpoint, prompts: Sequence[str], policy: DecodingPolicy) -> list[Sample]:
+    """An answer to every prompt, without the prompt, as wide as the answers trained on."""
+    return complete_each(model, prompts, policy=policy, seed=SEED, batch_size=32)
 
 
 def rival_answers(

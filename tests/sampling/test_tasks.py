@@ -18,7 +18,7 @@ from sfumato.sampling.ancestral import Ancestral
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.frames import Frame
 from sfumato.sampling.parts.constraints import Repetition
-from sfumato.sampling.tasks import ban_texts, complete, fill, write
+from sfumato.sampling.tasks import ban_texts, complete, complete_each, fill, write
 from sfumato.text.batching import prompt_ids
 from sfumato.text.canvas import Canvas
 from sfumato.text.dialogue import Message
@@ -93,6 +93,19 @@ def test_a_prompt_comes_back_unchanged(prompt: str) -> None:
 def test_complete_gives_what_follows() -> None:
     (one,) = complete(scripted(" sat on the mat"), "the dog", length=12)
     assert one.text == " sat on the mat"
+
+
+def test_many_texts_are_completed_as_each_alone() -> None:
+    """Side by side, whatever their lengths; the i-th has the next seed."""
+    model, texts = whimsical(), ["the cat", "the dog ran to", "a"]
+    found = complete_each(model, texts, lengths=[5, 9, 3], seed=4, batch_size=2)
+    alone = [
+        complete(model, text, length=length, seed=4 + i)[0].text
+        for i, (text, length) in enumerate(zip(texts, [5, 9, 3], strict=True))
+    ]
+    assert [one.text for one in found] == alone
+    with pytest.raises(UsageError, match="a length for each of 3 texts, got 2"):
+        complete_each(model, texts, lengths=[5, 9])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ Every task is a canvas, and what is not editable comes back byte for byte. A sam
 seed and not on what is written beside it.
 
     jobs.py       what every task shares: rows, the run, results, the best first
-    writing.py    write, complete, rewrite
+    writing.py    write, complete, complete_each, rewrite
     filling.py    fill
     between.py    fim, bridge
     choosing.py   which words to change: surprise, attribution
@@ -33,7 +33,7 @@ from sfumato.sampling.tasks.jobs import (
     best_first,
     specials_of,
 )
-from sfumato.sampling.tasks.writing import complete, rewrite, write
+from sfumato.sampling.tasks.writing import complete, complete_each, rewrite, write
 from sfumato.sampling.trace import Sample
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "best_first",
     "bridge",
     "complete",
+    "complete_each",
     "detox",
     "detox_each",
     "edit",

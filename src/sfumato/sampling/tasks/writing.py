@@ -90,28 +90,12 @@ def write(
         >>> [one.seed for one in write(model, n=2, length=4)]
         [0, 1]
     """
-    if length is not None and length < 1:
-        raise UsageError(f"expected length ≥ 1, got {length}")
-    vocabulary = model.vocabulary
-    typed = prompt if isinstance(prompt, str) else ""
-    # The space before the first word written is carried by that word.
-    head = typed.removesuffix(" ") if prompt is None or isinstance(prompt, str) else prompt
-    locked = prompt_ids(head, vocabulary)
-    lengths = _lengths(model, length, len(locked), prompted=bool(head))
-
-    def row(seed: int) -> Row:
-        hole = Hole(slots=lengths[_pick(seed, len(lengths))], optional=True)
-        canvas = lay_out([Locked(ids=locked), hole], mask=vocabulary.mask)
-        return Row(canvas=canvas, seed=seed, read=read)
-
-    def read(ids: Sequence[int]) -> str:
-        return typed + _tail(ids[len(locked) :], typed, vocabulary)
-
+    rows, steps = _rows(model, prompt, length, range(seed, seed + n))
     chosen = policy_for(
-        model, policy, steps=max(lengths), ban=ban, require=require, blocks=Blocks(size=BLOCK)
+        model, policy, steps=steps, ban=ban, require=require, blocks=Blocks(size=BLOCK)
     )
     how = How(policy=chosen, batch_size=batch_size, require=require, watch=watch)
-    return best_first(run(model, [row(seed + i) for i in range(n)], how), rank)
+    return best_first(run(model, rows, how), rank)
 
 
 def complete(
@@ -130,6 +114,44 @@ def complete(
     """
     samples = write(model, prompt=text, n=n, length=length, policy=policy, seed=seed, rank=rank)
     return [replace(one, text=one.text.removeprefix(text)) for one in samples]
+
+
+def complete_each(
+    model: Model,
+    texts: Sequence[str],
+    *,
+    lengths: Sequence[int] | None = None,
+    policy: Policy | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+) -> list[Sample]:
+    """Writes what follows each of many texts, side by side; text i has the seed `seed + i`.
+
+    Args:
+        model: a checkpoint.
+        texts: what to go on from.
+        lengths: the most tokens to write after each; if not given, as `write` chooses them.
+        policy: how to write, as in `write`.
+        seed: seed of the first text.
+        batch_size: texts written side by side.
+
+    Raises:
+        UsageError: no text, not one length for each, or a number below 1.
+    """
+    if lengths is not None and len(lengths) != len(texts):
+        raise UsageError(f"expected a length for each of {len(texts)} texts, got {len(lengths)}")
+    rows, steps = [], 1
+    for index, text in enumerate(texts):
+        length = None if lengths is None else lengths[index]
+        new, needed = _rows(model, text, length, [seed + index])
+        rows += new
+        steps = max(steps, needed)
+    chosen = policy_for(model, policy, steps=steps, blocks=Blocks(size=BLOCK))
+    samples = run(model, rows, How(policy=chosen, batch_size=batch_size))
+    return [
+        replace(one, text=one.text.removeprefix(text))
+        for one, text in zip(samples, texts, strict=True)
+    ]
 
 
 def rewrite(
@@ -213,6 +235,30 @@ def _request(model: Model, text: str, instruction: str | None) -> str | list[Mes
         return text
     asked = text if instruction is None else f"{instruction}\n\n{text}"
     return [Message(role="user", content=asked)]
+
+
+def _rows(
+    model: Model, prompt: str | Sequence[Message] | None, length: int | None, seeds: Sequence[int]
+) -> tuple[list[Row], int]:
+    """A row to write for every seed, and the most slots that any of them might have."""
+    if length is not None and length < 1:
+        raise UsageError(f"expected length ≥ 1, got {length}")
+    vocabulary = model.vocabulary
+    typed = prompt if isinstance(prompt, str) else ""
+    # The space before the first word written is carried by that word.
+    head = typed.removesuffix(" ") if prompt is None or isinstance(prompt, str) else prompt
+    locked = prompt_ids(head, vocabulary)
+    lengths = _lengths(model, length, len(locked), prompted=bool(head))
+
+    def row(seed: int) -> Row:
+        hole = Hole(slots=lengths[_pick(seed, len(lengths))], optional=True)
+        canvas = lay_out([Locked(ids=locked), hole], mask=vocabulary.mask)
+        return Row(canvas=canvas, seed=seed, read=read)
+
+    def read(ids: Sequence[int]) -> str:
+        return typed + _tail(ids[len(locked) :], typed, vocabulary)
+
+    return [row(seed) for seed in seeds], max(lengths)
 
 
 def _tail(ids: Sequence[int], typed: str, vocabulary: Vocabulary) -> str:
