@@ -15,6 +15,7 @@ import random
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import autoregressive
@@ -28,6 +29,7 @@ from sfumato.evaluation.perplexity import causal_perplexity, elbo
 from sfumato.evaluation.records import Metric
 from sfumato.models.checkpoints import load
 from sfumato.sampling.decoding import DecodingPolicy
+from sfumato.sampling.parts.constraints import Loops
 from sfumato.sampling.parts.logits import TokenSampler
 from sfumato.sampling.parts.planners import Blocks
 from sfumato.sampling.tasks import write
@@ -93,13 +95,17 @@ def main() -> None:
     real = [record.text for record in parts.train.records if isinstance(record, TextRecord)]
     chosen = random.Random(SEED).sample(real, min(options.n, len(real)))
     rows[f"real text (n={len(chosen)})"] = measure(chosen, options.judge, rival)
-    for temperature in TEMPERATURES:
-        policy = DecodingPolicy(
-            blocks=Blocks(size=BLOCK), tokens=TokenSampler(temperature=temperature)
-        )
+    guarded = DecodingPolicy(blocks=Blocks(size=BLOCK), constraints=(Loops(),))
+    policies = {
+        f"diffusion T={temperature}": replace(guarded, tokens=TokenSampler(temperature=temperature))
+        for temperature in TEMPERATURES
+    }
+    policies["diffusion T=1.0, loops allowed"] = replace(guarded, constraints=())
+    for name, policy in policies.items():
         texts = [s.text for s in write(model, n=options.n, policy=policy, seed=SEED)]
-        rows[f"diffusion T={temperature}"] = measure(texts, options.judge, rival)
-        (options.out / f"diffusion-{temperature}.txt").write_text("\n".join(texts))
+        rows[name] = measure(texts, options.judge, rival)
+        (options.out / f"{name}.txt").write_text("\n".join(texts))
+    for temperature in TEMPERATURES:
         prompts = [prompt_ids("", words)] * options.n
         texts = [
             *autoregressive.write(
@@ -107,7 +113,7 @@ def main() -> None:
             )
         ]
         rows[f"autoregressive T={temperature}"] = measure(texts, options.judge, rival)
-        (options.out / f"autoregressive-{temperature}.txt").write_text("\n".join(texts))
+        (options.out / f"autoregressive T={temperature}.txt").write_text("\n".join(texts))
     bound = elbo(model, held, draws=8, seed=SEED)[0]
     slack = elbo(model, held, draws=8, seed=SEED, slack=8)[0]
     nats = autoregressive.nats_per_token(llama, held, words)

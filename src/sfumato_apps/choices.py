@@ -31,7 +31,8 @@ class Decoding:
         top_p: Draw among the likeliest tokens that hold this much probability.
         threshold: Write every token that is at least this sure, instead of a fixed number.
         block: Write from left to right in blocks of this many tokens; 0 works on the whole canvas.
-        no_repeat: Forbid token sequences of this length to come twice.
+        no_repeat: Forbid token sequences of this length to come twice; 0 allows every repetition.
+            By default text written freely must not loop.
     """
 
     steps: int = 64
@@ -113,7 +114,8 @@ def policy_of(
         model: what writes.
         decoding: the options.
         guidance: strength of classifier-free guidance.
-        block: the task's own size of a block, if the options name none; 0 for the whole canvas.
+        block: the size of a block that text written freely has, if the options name none; 0 for
+            text between other text, which is written on the whole canvas.
 
     Raises:
         UsageError: an option that the model's noise has no use for.
@@ -121,7 +123,7 @@ def policy_of(
     from sfumato.sampling.ancestral import Ancestral, marks_noise
     from sfumato.sampling.decoding import DecodingPolicy
     from sfumato.sampling.parts import planners
-    from sfumato.sampling.parts.constraints import Repetition
+    from sfumato.sampling.parts.constraints import Loops, Repetition
     from sfumato.sampling.parts.guidance import ClassifierFree
     from sfumato.sampling.parts.logits import TokenSampler
     from sfumato.sampling.parts.planners import Blocks, Order
@@ -144,13 +146,14 @@ def policy_of(
             raise UsageError(f"{', '.join(given)}: only for models of masked noise")
         return Ancestral(process=model.process, steps=decoding.steps, tokens=tokens)
     steps = decoding.steps
+    usual = (Loops(),) if block and repeat is None else ()
     return DecodingPolicy(
         blocks=Blocks(size=(block if size is None else size) or None),
         order=Order(by=getattr(planners, decoding.order)),
         quota=Even(steps=steps) if threshold is None else Threshold(probability=threshold),
         tokens=tokens,
         guidance=None if guidance is None else ClassifierFree(scale=guidance),
-        constraints=() if repeat is None else (Repetition(size=repeat),),
+        constraints=(Repetition(size=repeat),) if repeat else usual,
     )
 
 

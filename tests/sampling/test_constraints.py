@@ -18,9 +18,9 @@ from sfumato.sampling.frames import Frame
 from sfumato.sampling.loop import finish
 from sfumato.sampling.parts import constraints as rules
 from sfumato.sampling.parts import planners
-from sfumato.sampling.parts.constraints import Ban, Repetition
+from sfumato.sampling.parts.constraints import Ban, Loops, Repetition
 from sfumato.sampling.parts.guidance import place
-from sfumato.sampling.parts.planners import Order
+from sfumato.sampling.parts.planners import Order, random
 from sfumato.sampling.parts.quotas import Fixed
 from sfumato.text.canvas import Canvas, Draft, Hole, Locked
 
@@ -101,6 +101,48 @@ def test_no_n_gram_comes_twice_even_in_parallel(size: int) -> None:
     assert any(repeats(row, 2) for row in free.ids.tolist())
 
 
+def in_a_loop(ids: list[int], at: int, span: int, period: int) -> bool:
+    """Whether a position lies in a stretch of at least two copies and `span` written tokens."""
+    for p in range(1, period + 1):
+        size = max(2 * p, span)
+        for start in range(max(0, at - size + 1), min(at, len(ids) - size) + 1):
+            stretch = ids[start : start + size]
+            if X not in stretch and stretch[p:] == stretch[:-p]:
+                return True
+    return False
+
+
+@settings(deadline=None)
+@given(
+    ids=st.lists(st.sampled_from([X, 5, 5, 6]), min_size=2, max_size=14),
+    span=st.integers(2, 6),
+    period=st.integers(1, 5),
+)
+def test_loops_are_forbidden_exactly_where_a_token_would_close_one(
+    ids: list[int], span: int, period: int
+) -> None:
+    """Against every stretch around every position, from both sides."""
+    expected = {
+        (i, token)
+        for i, token in itertools.product(range(len(ids)), (5, 6, 7))
+        if ids[i] == X and in_a_loop([*ids[:i], token, *ids[i + 1 :]], i, span, period)
+    }
+    if X in ids:
+        assert pairs(Loops(span=span, period=period), frame_of(ids)) == expected
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_no_loop_is_written_even_in_parallel(size: int) -> None:
+    """A model of five tokens loops; with the rule it never does, in whatever order it writes."""
+    loops = Loops(span=4, period=4)
+    policy = DecodingPolicy(order=Order(by=random), quota=Fixed(size=size), constraints=(loops,))
+    ids = finish(_few, canvas(Hole(slots=16), rows=40), policy, SPECIALS).ids.tolist()
+    assert not any(in_a_loop(row, at, 4, 4) for row in ids for at in range(16))
+    free = replace(policy, constraints=())
+    ids = finish(_few, canvas(Hole(slots=16), rows=40), free, SPECIALS).ids.tolist()
+    assert any(in_a_loop(row, at, 4, 4) for row in ids for at in range(16))
+
+
 def _few(x_t: Tensor, where: Tensor, **_: object) -> Tensor:
     """Likes five tokens, so that repetition is the rule."""
     logits = torch.full((int(where.sum()), SIZE), -30.0)
@@ -155,10 +197,12 @@ def test_constraints_that_leave_nothing_say_so() -> None:
         (Repetition, {"size": 0}),
         (Repetition, {"penalty": 0.0}),
         (Repetition, {"size": 1}),
+        (Loops, {"span": 1}),
+        (Loops, {"period": 0}),
     ],
 )
 def test_a_bad_constraint_says_why(make: type, options: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match="needs|penalty"):
+    with pytest.raises(UsageError, match="needs|penalty|expected"):
         make(**options)
 
 

@@ -18,7 +18,7 @@ from sfumato.sampling.frames import Frame, Specials, Trajectory
 from sfumato.sampling.loop import resume
 from sfumato.sampling.parts.constraints import Ban
 from sfumato.sampling.parts.guidance import place
-from sfumato.sampling.parts.planners import Blocks, Order, entropy
+from sfumato.sampling.parts.planners import Order, entropy
 from sfumato.sampling.parts.quotas import EntropyBound
 from sfumato.sampling.trace import Sample, Trace, record
 from sfumato.text.canvas import Canvas, stack
@@ -28,7 +28,7 @@ from sfumato.text.words import Segment, diff, share_kept
 Policy = DecodingPolicy | Ancestral
 Watch = Callable[[Frame], None]
 Read = Callable[[Sequence[int]], str]
-WHOLE = Blocks()
+SUREST = DecodingPolicy(order=Order(by=entropy), quota=EntropyBound())
 
 
 @runtime_checkable
@@ -240,9 +240,11 @@ def policy_for(
     steps: int,
     ban: Sequence[str] = (),
     require: Sequence[str] = (),
-    blocks: Blocks = WHOLE,
+    usual: DecodingPolicy = SUREST,
 ) -> Policy:
-    """The policy with the banned phrases; the default of the noise if none is given.
+    """The policy with the banned phrases.
+
+    If none is given, it is the task's usual one, or ancestral sampling for noise without marks.
 
     Raises:
         UsageError: the policy or the phrases need noise that marks what is unwritten.
@@ -254,8 +256,7 @@ def policy_for(
             "`require` cannot be used with it: leave them out, or use Ancestral(process=…)"
         )
     if policy is None:
-        surest = DecodingPolicy(blocks=blocks, order=Order(by=entropy), quota=EntropyBound())
-        policy = surest if marked else Ancestral(process=model.process, steps=max(1, steps))
+        policy = usual if marked else Ancestral(process=model.process, steps=max(1, steps))
     if not ban:
         return policy
     if not isinstance(policy, DecodingPolicy):

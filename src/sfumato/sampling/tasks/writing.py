@@ -14,9 +14,11 @@ import torch
 
 from sfumato.errors import UsageError
 from sfumato.protocols import Scorer
+from sfumato.sampling.parts.constraints import Loops
 from sfumato.sampling.parts.planners import Blocks
 from sfumato.sampling.parts.randomness import Purpose, uniform
 from sfumato.sampling.tasks.jobs import (
+    SUREST,
     Edit,
     How,
     Model,
@@ -35,6 +37,7 @@ from sfumato.text.dialogue import Message
 from sfumato.text.vocabulary import Vocabulary
 
 BLOCK = 8
+_USUAL = replace(SUREST, blocks=Blocks(size=BLOCK), constraints=(Loops(),))
 _LENGTH = 64
 _SPARE = 8
 
@@ -67,8 +70,8 @@ def write(
         length: the most tokens to write; a text may end earlier. If not given, it is drawn from
             the lengths that the model was trained on, 64 if it does not say.
         policy: how to write; if not given, blocks of 8 tokens from left to right, in each the
-            surest positions first, several at once where that costs at most 0.1 nats; ancestral
-            sampling for noise without marks.
+            surest positions first, several at once where that costs at most 0.1 nats, and no
+            loops of 8 or more tokens; ancestral sampling for noise without marks.
         seed: seed of the first text.
         rank: sorts the texts, those that it scores highest first.
         ban: words and phrases that must not be written, as the vocabulary spells them.
@@ -91,9 +94,7 @@ def write(
         [0, 1]
     """
     rows, steps = _rows(model, prompt, length, range(seed, seed + n))
-    chosen = policy_for(
-        model, policy, steps=steps, ban=ban, require=require, blocks=Blocks(size=BLOCK)
-    )
+    chosen = policy_for(model, policy, steps=steps, ban=ban, require=require, usual=_USUAL)
     how = How(policy=chosen, batch_size=batch_size, require=require, watch=watch)
     return best_first(run(model, rows, how), rank)
 
@@ -146,7 +147,7 @@ def complete_each(
         new, needed = _rows(model, text, length, [seed + index])
         rows += new
         steps = max(steps, needed)
-    chosen = policy_for(model, policy, steps=steps, blocks=Blocks(size=BLOCK))
+    chosen = policy_for(model, policy, steps=steps, usual=_USUAL)
     samples = run(model, rows, How(policy=chosen, batch_size=batch_size))
     return [
         replace(one, text=one.text.removeprefix(text))
