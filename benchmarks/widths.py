@@ -15,19 +15,22 @@ import argparse
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pairs
+import torch
 from contest import table
 from facts import Description, parts, prompt_of
+from torch import Tensor
 
 from sfumato.evaluation.diversity import unigram_entropy
 from sfumato.evaluation.loops import loop_rate
 from sfumato.models.checkpoints import Checkpoint
 from sfumato.sampling.decoding import DecodingPolicy
-from sfumato.sampling.parts.constraints import Repetition
+from sfumato.sampling.parts.constraints import Loops, Repetition
 from sfumato.sampling.parts.logits import TokenSampler
-from sfumato.sampling.parts.planners import Blocks, Order, entropy, sampled_prob
+from sfumato.sampling.parts.planners import Blocks, Debiased, Order, entropy, sampled_prob
 from sfumato.sampling.parts.quotas import EntropyBound, Fixed
 from sfumato.sampling.policies import remdm
 from sfumato.sampling.tasks import complete_each
@@ -52,6 +55,7 @@ POLICIES: Mapping[str, DecodingPolicy] = {
     "blocks of 8": OURS,
     "blocks of 8, T from 0.9 to 0.5": replace(OURS, tokens=TokenSampler(temperature=(0.9, 0.5))),
     "blocks of 8, top-p 0.9": replace(OURS, tokens=replace(WARM, top_p=0.9)),
+    "blocks of 8, no loops": replace(OURS, constraints=(Loops(),)),
     "blocks of 8, no 4 tokens twice": replace(OURS, constraints=(Repetition(size=4),)),
 }
 
@@ -64,6 +68,14 @@ def answers(
     prompts = [prompt_of(facts) for facts, _ in asked]
     samples = complete_each(model, prompts, lengths=widths, policy=policy, batch_size=32)
     return [sample.text for sample in samples]
+
+
+def frequency(learnt: Sequence[Description], model: Checkpoint) -> Tensor:
+    """How often each token stands in the answers trained on, their ends included."""
+    words = model.vocabulary
+    ids = chain.from_iterable((*words.encode(text), words.eos) for _, text in learnt)
+    counts = torch.tensor([*ids]).bincount(minlength=words.size)
+    return counts / counts.sum()
 
 
 def measured(texts: Sequence[str]) -> list[str]:
@@ -99,9 +111,14 @@ def main() -> None:
     rows = [["people", "", "", *measured([text for _, text in asked])]]
     heat = []
     for slack in (0, options.slack):
-        budget = pairs.Budget(minutes=options.minutes, slack=slack)
+        budget = pairs.Budget(minutes=options.minutes, slack=slack, max_length=320)
         model = pairs.diffusion(options.out / f"slack-{slack}", *records, budget)
-        for name, policy in POLICIES.items():
+        debiased = Order(by=Debiased(frequency=frequency(learnt, model)))
+        policies = {
+            **POLICIES,
+            "whole canvas, debiased": DecodingPolicy(order=debiased, tokens=WARM),
+        }
+        for name, policy in policies.items():
             for times in WIDTHS:
                 texts = answers(model, asked, policy, times)
                 rows.append([name, f"{slack}", f"{times} ×", *measured(texts)])

@@ -47,6 +47,14 @@ def test_orders_that_read_distributions_are_unbiased(oracle: ChainOracle, name: 
     assert p_value(oracle, DecodingPolicy(order=order, quota=Fixed(size=1))) > 1e-3
 
 
+def test_an_order_without_its_bias_to_frequent_tokens_is_unbiased_in_law(
+    oracle: ChainOracle,
+) -> None:
+    frequency = torch.linspace(0, 1, oracle.specials.mask + 1)
+    order = Order(by=planners.Debiased(frequency=frequency))
+    assert p_value(oracle, DecodingPolicy(order=order)) > 1e-3
+
+
 def test_the_order_that_reads_the_draw_is_biased(oracle: ChainOracle) -> None:
     policy = DecodingPolicy(order=Order(by=planners.sampled_prob), quota=Fixed(size=1))
     assert p_value(oracle, policy) < 1e-12

@@ -107,6 +107,35 @@ def sampled_prob(rows: Rows) -> Float[Tensor, "M"]:
     return rows.prob(rows.drawn)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Debiased:
+    """p(v)·min(−log f(v), cap) of the likeliest token v: being sure of a full stop is no news.
+
+    Punctuation and ends are likely everywhere, so `max_prob` writes them first and closes the
+    text around them (PC-Sampler, 2508.13021, §3.2; its decay by position is what `Blocks` does).
+
+    Attributes:
+        frequency: f, how often each token stands in text, *shape* `V`; a token that never does
+            counts as `cap` nats.
+        cap: the most that rarity counts, nats.
+
+    Example:
+        >>> place = torch.tensor([0, 1])
+        >>> logits = torch.tensor([[0.9, 0.1], [0.2, 0.8]]).log()
+        >>> rows = Rows(logits=logits, batch=place, position=place)
+        >>> [round(one, 2) for one in Debiased(frequency=torch.tensor([0.8, 0.2]))(rows).tolist()]
+        [0.2, 1.29]
+    """
+
+    frequency: Float[Tensor, "V"]
+    cap: float = 10.0
+
+    def __call__(self, rows: Rows) -> Float[Tensor, "M"]:
+        """The score of each position."""
+        rarity = -self.frequency.log().to(rows.logits)
+        return rows.max_prob * rarity.clamp(max=self.cap)[rows.logits.argmax(1)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """Ranks the active positions of each row, best first.
