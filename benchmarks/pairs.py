@@ -104,7 +104,7 @@ def _rival(
 
 
 def answers(model: Checkpoint, prompts: Sequence[str], policy: DecodingPolicy) -> list[Sample]:
-    """An answer to every prompt, without the prompt, as wide as the answers trained on."""
+    """An answer to every prompt, without the prompt, on a canvas with room for most answers."""
     return complete_each(model, prompts, policy=policy, seed=SEED, batch_size=32)
 
 

@@ -59,9 +59,10 @@ def write(
     """Writes texts from noise.
 
     The width of the canvas tells a model how much to write, so by default each text's is drawn
-    from the widths that the model was trained on: after a prompt from those of answers, if it was
-    trained on pairs or dialogues (`Checkpoint.answers`), else from those of whole texts
-    (`Checkpoint.lengths`). A canvas much wider than those is filled with repetitions.
+    from the widths of the texts that the model was trained on (`Checkpoint.lengths`). After a
+    prompt, a model of pairs or dialogues gets the upper quartile of the widths of its answers
+    (`Checkpoint.answers`): room for most of them, and it has learnt to leave slots empty. A canvas
+    much wider than those trained on is filled with repetitions.
 
     Args:
         model: a checkpoint.
@@ -278,7 +279,7 @@ def _lengths(model: Model, length: int | None, given: int, *, prompted: bool) ->
         return (length,)
     answers: Sequence[int] = getattr(model, "answers", ())
     if prompted and answers:
-        return tuple(answers)
+        return (sorted(answers)[3 * len(answers) // 4],)
     known: Sequence[int] = getattr(model, "lengths", ()) or (_LENGTH,)
     return tuple(width - given for width in known if width > given) or (_LENGTH,)
 
