@@ -33,12 +33,14 @@ class Budget:
         vocabulary: tokens.
         slack: most spare slots after an answer.
         max_length: longest pair, in tokens.
+        more: further options of `sfumato train`.
     """
 
     minutes: float
     vocabulary: int = 1024
     slack: int = 32
     max_length: int = 160
+    more: tuple[str, ...] = ()
 
 
 def keep(pairs: Sequence[PairRecord], path: Path) -> None:
@@ -61,7 +63,7 @@ def learn(
         command += ["--data", str(out / "train.jsonl"), "--valid", str(out / "valid.jsonl")]
         command += ["--vocabulary", str(budget.vocabulary), "--slack", str(budget.slack)]
         command += ["--max-length", str(budget.max_length), "--minutes", str(budget.minutes)]
-        command += ["--evaluate-every", "1000"]
+        command += ["--evaluate-every", "1000", *budget.more]
         subprocess.run(command, check=True)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         (out / "cpu_seconds").write_text(f"{used.ru_utime + used.ru_stime:.0f}")
