@@ -33,12 +33,14 @@ class Budget:
         vocabulary: tokens.
         slack: most spare slots after an answer.
         max_length: longest pair, in tokens.
+        more: further options of `sfumato train`.
     """
 
     minutes: float
     vocabulary: int = 1024
     slack: int = 32
     max_length: int = 160
+    more: tuple[str, ...] = ()
 
 
 def keep(pairs: Sequence[PairRecord], path: Path) -> None:
@@ -65,18 +67,23 @@ def diffusion(
     if not folder.exists():
         keep(learnt, out / "train.jsonl")
         keep(held, out / "valid.jsonl")
-        command = [sys.executable, "-m", sfumato_apps.cli.__name__, "train", "--out", str(folder)]
-        command += ["--data", str(out / "train.jsonl"), "--valid", str(out / "valid.jsonl")]
-        command += ["--vocabulary", str(budget.vocabulary), "--slack", str(budget.slack)]
-        command += ["--max-length", str(budget.max_length), "--minutes", str(budget.minutes)]
-        command += ["--evaluate-every", "1000"]
-        before = _children()
-        subprocess.run(command, check=True)
-        (out / "cpu_seconds").write_text(f"{_children() - before:.0f}")
+        seconds = train(folder, out / "train.jsonl", out / "valid.jsonl", budget)
+        (out / "cpu_seconds").write_text(f"{seconds:.0f}")
     return load(str(folder))
 
 
-def _children() -> float:
+def train(folder: Path, data: Path, valid: Path, budget: Budget, *more: str) -> float:
+    """`sfumato train` in a process of its own; the CPU seconds that it used."""
+    command = [sys.executable, "-m", sfumato_apps.cli.__name__, "train", "--out", str(folder)]
+    command += ["--data", str(data), "--valid", str(valid)]
+    command += ["--vocabulary", str(budget.vocabulary), "--slack", str(budget.slack)]
+    command += ["--max-length", str(budget.max_length), "--minutes", str(budget.minutes)]
+    before = children()
+    subprocess.run([*command, "--evaluate-every", "1000", *budget.more, *more], check=True)
+    return children() - before
+
+
+def children() -> float:
     """CPU seconds of all processes that this one waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

@@ -273,6 +273,23 @@ def spans_in(text: str, names: Sequence[str]) -> list[Span]:
     return found
 
 
+def prompt_of_pair(text: str, joint: str | None = None) -> str:
+    r"""What a model of pairs reads before the answer to a text.
+
+    Args:
+        text: the first half of the pair.
+        joint: what stands between the halves, \n for a line break; if not given, a space where
+            the text does not end in white space, as files with two fields are read.
+
+    Example:
+        >>> prompt_of_pair("he go"), prompt_of_pair("he go", r"\n")
+        ('he go ', 'he go\n')
+    """
+    if joint is None:
+        return text if text[-1:].isspace() else f"{text} "
+    return text + joint.replace("\\n", "\n")
+
+
 def text_of(text: str) -> str:
     """The text, from standard input if it is a dash."""
     return sys.stdin.read() if text == "-" else text

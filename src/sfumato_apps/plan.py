@@ -49,6 +49,7 @@ class Plan:
     layers: int = 4
     heads: int = 4
     architecture: str = "modernbert"
+    answer_holes: float = 0.0
     probed: int | None = None
     force: bool = False
 

@@ -121,11 +121,18 @@ def objective_of(start: Checkpoint, *, noise: str, times: str, weighting: str) -
     )
 
 
-def layout_of(vocabulary: Vocabulary, *, slack: int, holes: float) -> Composer:
+def layout_of(vocabulary: Vocabulary, *, slack: int, holes: float, answer_holes: float) -> Composer:
     """Lays encoded texts out as canvases, with tails and holes."""
 
     def lay(examples: Sequence[Example], generator: torch.Generator) -> Batch:
-        return compose(examples, vocabulary, generator, slack=slack, holes=holes)
+        return compose(
+            examples,
+            vocabulary,
+            generator,
+            slack=slack,
+            holes=holes,
+            answer_holes=answer_holes,
+        )
 
     return lay
 

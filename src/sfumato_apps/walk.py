@@ -195,7 +195,9 @@ def _material(plan: Plan, corpus: Corpus, start: Checkpoint, notes: Notes) -> Ma
 
 
 def _trainer(plan: Plan, start: Checkpoint, material: Material) -> tuple[DiffusionTrainer, int]:
-    lay = run.layout_of(start.vocabulary, slack=plan.slack, holes=plan.holes)
+    lay = run.layout_of(
+        start.vocabulary, slack=plan.slack, holes=plan.holes, answer_holes=plan.answer_holes
+    )
     objective = run.objective_of(
         start, noise=plan.noise, times=plan.times, weighting=plan.weighting
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sfumato.sampling.trace import read_jsonl
 from sfumato_apps.cli import main
 
 TEXTS = [
@@ -222,6 +223,13 @@ def test_edit_prints_the_text_and_what_changed(
         assert line["text"].endswith(" house.")
         assert line["kept"] >= 0.8
         assert shown.err.startswith("Ann  likes the")
+    trace = tmp_path / "trace.jsonl"
+    for joint, head in (([], text), (["--joint", "\\n=> "], f"{text}\n=>")):
+        pairs = ["--from-pairs", *joint, "--span", "old", "--trace", trace]
+        assert call("edit", text, "--model", folder, *pairs) == 0
+        assert capfd.readouterr().out.startswith("Ann  likes the")
+        pieces = [slot.piece or "" for slot in read_jsonl(trace.read_text()).slots]
+        assert "".join(pieces).startswith(f"[CLS]{head} Ann  likes the")
     assert call("edit", text, "--model", folder, "--n", "2", "--rank", "likelihood") == 0
     assert len(capfd.readouterr().out.splitlines()) >= 2
 
@@ -291,6 +299,7 @@ def test_detox_of_a_file_goes_on_where_it_stopped(
         (["edit", "a cat", "--budget", "some"], 2, "--budget"),
         (["edit", "a cat", "--rank", "nice"], 2, "names no scorer"),
         (["edit", "a cat", "--scorer", "x"], 2, "--label"),
+        (["edit", "a cat", "--joint", "x"], 2, "--from-pairs"),
         (["detox", "a cat"], 2, "--words"),
         (["detox", "--words", "w.txt"], 2, "--input"),
         (["detox", "a cat", "--words", "absent.txt"], 3, "absent.txt"),

@@ -148,14 +148,20 @@ def loses_only_joining_spaces(literals: Sequence[str], text: str) -> bool:
     return text.endswith(literals[-1].removeprefix(" ") if len(literals) > 1 else literals[-1])
 
 
-@given(case=spanned(), extra=st.integers(1, 4), name=st.sampled_from(sorted(vocabularies.SMALL)))
-@settings(max_examples=40)
+@given(
+    case=spanned(),
+    extra=st.integers(1, 4),
+    name=st.sampled_from(sorted(vocabularies.SMALL)),
+    prompt=st.none() | TEXTS,
+)
+@settings(max_examples=60)
 def test_edit_keeps_what_is_outside_its_spans(
-    case: tuple[str, list[tuple[int, int]]], extra: int, name: str
+    case: tuple[str, list[tuple[int, int]]], extra: int, name: str, prompt: str | None
 ) -> None:
-    """Any text, any spans, any vocabulary, and a model that writes anything."""
+    """Any text, any spans, any vocabulary, any prompt, and a model that writes anything."""
     text, spans = case
-    for one in edit(whimsical(vocabularies.SMALL[name]()), text, spans=spans, extra=extra, n=2):
+    model = whimsical(vocabularies.SMALL[name]())
+    for one in edit(model, text, spans=spans, extra=extra, n=2, prompt=prompt):
         assert loses_only_joining_spaces(cut(text, merge_spans(text, spans)), one.text)
         assert "".join(s.text for s in one.segments if s.kind != "written") == text
 
@@ -201,11 +207,13 @@ class Expects:
     """Gives a token at a position the probability 0.9 if it stands in a text, else little."""
 
     text: str
+    prompt: str = ""
 
     def __call__(
         self, x_t: Tensor, where: Tensor, *, attend: Tensor | None = None, t: Tensor | None = None
     ) -> Tensor:
-        ids = torch.tensor([WORDS.bos, *WORDS.encode(self.text), WORDS.eos])
+        pair = PairRecord(prompt=self.prompt, completion=self.text)
+        ids = torch.tensor(encode(pair, WORDS, max_length=200).ids)
         share = torch.full((int(where.sum()), WORDS.size), 0.1 / (WORDS.size - 1))
         places = where.nonzero()[:, 1].clamp(max=len(ids) - 1)
         return share.scatter(1, ids[places][:, None], 0.9).log()
@@ -226,6 +234,43 @@ def test_surprise_by_hand() -> None:
     (same,) = edit(model, expected, budget=2)
     assert same.text == expected
     assert same.passes == 0
+
+
+@pytest.mark.parametrize("prompt", ["a dog ran\n", "a dog ran "])
+def test_a_model_of_pairs_reads_its_prompt_before_the_text(prompt: str) -> None:
+    """Surprise and edit see the text where training puts the completion."""
+    expected, text = "the cat sat on the mat", "the dog sat on the mat"
+    lead = " " * prompt.endswith(" ")
+    model = Model(denoiser=Expects(text=lead + expected, prompt=prompt.removesuffix(" ")))
+    alone = Surprise(model=Model(denoiser=Expects(text=expected)))(text, word_spans(text))
+    found = Surprise(model=model, prompt=prompt)(text, word_spans(text))
+    assert found[1:] == pytest.approx(alone[1:], rel=1e-4)
+    (one,) = edit(model, text, prompt=prompt, budget=2, extra=0)
+    assert (one.text, one.source) == (expected, text)
+    head = prompt_ids(prompt.removesuffix(" "), WORDS)
+    assert one.trace is not None
+    assert tuple(slot.id for slot in one.trace.slots[: len(head)] if slot.locked) == head
+    (same,) = edit(model, expected, prompt=prompt)
+    assert (same.text, same.passes) == (expected, 0)
+    (other,) = edit(model, text, budget=2, extra=0)
+    assert other.text != expected
+
+
+def test_words_hidden_together_do_not_vouch_for_each_other() -> None:
+    """One row instead of one a word, and nothing of the text but its marks is seen."""
+    text = "the cat, the dog"
+    words = word_spans(text)
+    for blind, rows in ((False, 4), (True, 1)):
+        counter = Counter(Whim(size=WORDS.size))
+        judge = Surprise(model=Model(denoiser=counter), prompt="a dog\n", blind=blind)
+        found = judge(text, words)
+        assert (len(found), counter.rows) == (4, rows)
+        other = judge("the mat, the dog", words)
+        assert (found[0] == other[0]) == blind
+    exact = Surprise(model=Model(denoiser=Expects(text=text)), blind=True)(text, words)
+    assert exact == pytest.approx(
+        Surprise(model=Model(denoiser=Expects(text=text)))(text, words), rel=1e-4
+    )
 
 
 def test_attribution_is_the_loss_without_the_word() -> None:

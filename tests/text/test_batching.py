@@ -163,6 +163,7 @@ def rows_of(batch: Batch) -> list[dict[str, list]]:
     specs=made,
     slack=st.integers(0, 4),
     holes=st.sampled_from([0.0, 0.5, 1.0]),
+    answer_holes=st.sampled_from([0.0, 0.5, 1.0]),
     seed=st.integers(0, 50),
 )
 @settings(max_examples=40)
@@ -171,12 +172,14 @@ def test_what_compose_promises(
     specs: list[tuple[int, str]],
     slack: int,
     holes: float,
+    answer_holes: float,
     seed: int,
 ) -> None:
     examples = [example(words, size, kind) for size, kind in specs if size or kind != "cut"]
     if not examples:
         return
-    batch = compose(examples, words, seeded(seed), slack=slack, holes=holes)
+    shares = {"holes": holes, "answer_holes": answer_holes}
+    batch = compose(examples, words, seeded(seed), slack=slack, **shares)
     assert batch.canvas.ids[~batch.canvas.attend].eq(words.pad).all()
     assert batch.weight[~batch.canvas.attend].eq(0).all()
     for row, source in zip(rows_of(batch), examples, strict=True):
@@ -189,15 +192,15 @@ def test_what_compose_promises(
         assert all(row["editable"][i] and row["optional"][i] for i in spare)
         assert all(row["weight"][i] == pytest.approx(1 / r) for i in spare)
         assert [row["weight"][i] for i in kept] == [float(row["editable"][i]) for i in kept]
+        share = holes if all(source.trained[1:]) else answer_holes
         learnt = [row["editable"][i] for i in kept]
         assert not spare or spare[0] < len(kept) or source.ids[-1] == words.eos
         if learnt == list(source.trained) and (not spare or spare[0] == len(kept)):
-            assert not any(row["optional"][i] for i in kept) or holes > 0
+            assert not any(row["optional"][i] for i in kept) or share > 0
             continue
         span = [i for i, flag in enumerate(learnt) if flag]
-        content = [i for i, token in enumerate(source.ids) if token >= 40]
-        assert holes > 0
-        assert all(source.trained[1:]), "only whole texts get holes"
+        content = [i for i, token in enumerate(source.ids) if token >= 40 and source.trained[i]]
+        assert share > 0
         assert span == list(range(span[0], span[-1] + 1))
         assert set(span) <= set(content)
         assert 1 <= len(span) <= max(1, len(content) // 2)
@@ -262,6 +265,13 @@ def test_the_share_of_holes(words: Vocabulary) -> None:
     is_hole = batch.canvas.editable.sum(1) <= 3
     assert abs(is_hole[::2].sum().item() - 250) < 5 * (1000 * 0.25 * 0.75) ** 0.5
     assert not is_hole[1::2].any()
+    pairs = [example(words, 6, "pair")] * 1000
+    batch = compose(pairs, words, seeded(0), slack=0, holes=0.0, answer_holes=0.25)
+    is_hole = batch.canvas.editable.sum(1) <= 3
+    assert abs(is_hole.sum().item() - 250) < 5 * (1000 * 0.25 * 0.75) ** 0.5
+    turns = Example(ids=(5, 40, 41, 30, 42, 43), trained=(False, True, True, False, True, True))
+    batch = compose([turns], words, seeded(0), slack=0, holes=1.0, answer_holes=1.0)
+    assert batch.canvas.editable[0].tolist() == list(turns.trained)
 
 
 def test_only_a_learnt_end_gets_a_tail(words: Vocabulary) -> None:

@@ -11,6 +11,8 @@ from tests.text import vocabularies
 from tests.text.test_words import TEXTS
 
 from sfumato.errors import UsageError
+from sfumato.text.batching import encode, prompt_ids
+from sfumato.text.records import PairRecord
 from sfumato.text.spans import (
     close_spans,
     cut,
@@ -148,6 +150,29 @@ def test_the_source_written_back_is_the_source(name: str) -> None:
             hole = next(h for h in opening.fill.holes if h[0] <= start < h[1])
             row[start] = words.pad if start == hole[1] - 1 else next(kept)
         assert close_spans(opening, row, words) == text
+
+
+@given(case=spanned(), prompt=TEXTS, name=st.sampled_from(sorted(vocabularies.SMALL)))
+@settings(max_examples=40)
+def test_a_prompt_stands_where_training_puts_it(
+    case: tuple[str, list[tuple[int, int]]], prompt: str, name: str
+) -> None:
+    """With nothing open the canvas is the pair; with spans open only the completion changes."""
+    (text, spans), words = case, vocabularies.SMALL[name]()
+    lead = " " * prompt.endswith(" ")
+    pair = PairRecord(prompt=prompt.removesuffix(" "), completion=lead + text)
+    closed = open_spans(text, [], words, extra=1, prompt=prompt).fill.canvas
+    assert tuple(closed.ids[0].tolist()) == encode(pair, words, max_length=1000).ids
+    assert not closed.editable.any()
+    opened = open_spans(text, spans, words, extra=1, prompt=prompt)
+    head, canvas = prompt_ids(pair.prompt, words), opened.fill.canvas
+    assert tuple(canvas.ids[0, : len(head)].tolist()) == head
+    assert not canvas.editable[0, : len(head)].any()
+    assert canvas.ids[0, -1] == words.eos
+    ids = canvas.ids[0].tolist()
+    for start, stop in opened.fill.holes:
+        ids[start:stop] = [words.pad] * (stop - start)
+    assert close_spans(opened, ids, words) == without(text, spans)
 
 
 def test_slots_are_the_span_s_tokens_and_a_few_more() -> None:

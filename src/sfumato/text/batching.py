@@ -146,15 +146,16 @@ def compose(
     *,
     slack: int,
     holes: float,
+    answer_holes: float = 0.0,
 ) -> Batch:
     """Lays examples out as a batch: what is editable, spare slots, loss weights.
 
-    With probability `holes` a whole text (all but its bos trained) gets a hole: a span of one
-    token to half the text becomes editable and r ~ U{0 … slack} pads follow it. Any other example
-    is editable where it is trained, and after a trained eos comes a tail of r pads, so that the
-    canvas does not give the length away. These pads are attended and mean "nothing here"; together
-    they weigh as much as one token (1/r each), because they are one decision. Padding of the batch
-    is not attended and weighs nothing. The result depends on examples and generator only.
+    With probability `holes` a whole text (all but its bos trained) gets a hole, with probability
+    `answer_holes` a completion: a span of one token to half of it becomes editable and
+    r ~ U{0 … slack} pads follow it. Any other example is editable where it is trained, and after
+    a trained eos comes a tail of r pads, so that the canvas does not give the length away. These
+    pads are attended and mean "nothing here"; being one decision, they weigh 1/r each. Padding of
+    the batch is not attended and weighs nothing. The result depends on examples and generator.
 
     Args:
         examples: at least one.
@@ -162,16 +163,17 @@ def compose(
         generator: on the CPU; advances by the same amount for any `slack` and `holes`.
         slack: the most spare slots a row.
         holes: probability of a hole for a whole text, 0 to 1.
+        answer_holes: the same for what is trained to its end after a prompt.
 
     Raises:
         UsageError: no examples, a negative slack or a probability outside 0 to 1.
     """
-    if not examples or slack < 0 or not 0 <= holes <= 1:
-        came = f"{len(examples)} examples, slack {slack}, holes {holes}"
+    if not examples or slack < 0 or not 0 <= holes <= 1 or not 0 <= answer_holes <= 1:
+        came = f"{len(examples)} examples, slack {slack}, holes {holes} and {answer_holes}"
         raise UsageError(f"expected ≥ 1 example, slack ≥ 0 and holes from 0 to 1, but got {came}")
     rows = _stack(examples, vocabulary.pad)
     uniform = torch.rand((4, len(examples)), generator=generator)
-    plan = _plan(rows, vocabulary, uniform, slack, holes)
+    plan = _plan(rows, vocabulary, uniform, slack, (holes, answer_holes))
     return _weigh(rows, plan, vocabulary.pad)
 
 
@@ -184,17 +186,15 @@ def buckets(lengths: Sequence[int], batch_size: int, generator: torch.Generator)
         UsageError: a batch size below one.
 
     Example:
-        >>> generator = torch.Generator().manual_seed(0)
-        >>> sorted(map(sorted, buckets([3, 9, 3, 9], 2, generator)))
+        >>> sorted(map(sorted, buckets([3, 9, 3, 9], 2, torch.Generator())))
         [[0, 2], [1, 3]]
     """
     if batch_size < 1:
         raise UsageError(f"a batch needs at least one example, but batch_size is {batch_size}")
     order = torch.randperm(len(lengths), generator=generator).tolist()
-    near = batch_size * 50
     ordered: list[int] = []
-    for i in range(0, len(order), near):
-        ordered += sorted(order[i : i + near], key=lengths.__getitem__)
+    for i in range(0, len(order), 50 * batch_size):
+        ordered += sorted(order[i : i + 50 * batch_size], key=lengths.__getitem__)
     batches = [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
@@ -262,16 +262,17 @@ def _stack(examples: Sequence[Example], pad: int) -> Canvas:
 
 
 def _plan(
-    rows: Canvas, vocabulary: Vocabulary, u: Float[Tensor, "4 B"], slack: int, holes: float
+    rows: Canvas, words: Vocabulary, u: Float[Tensor, "4 B"], slack: int, holes: tuple[float, float]
 ) -> _Plan:
     length = rows.attend.sum(1)
-    opening = rows.ids == (-1 if vocabulary.bos is None else vocabulary.bos)
+    opening = rows.ids == (-1 if words.bos is None else words.bos)
     whole = (rows.editable | opening | ~rows.attend).all(1)
-    learnt_end = rows.editable & (rows.ids == vocabulary.eos)
-    ends = learnt_end.gather(1, length[:, None] - 1)[:, 0]
-    first = opening[:, 0].long()
+    first = rows.editable.int().argmax(1)
+    prompt = torch.arange(rows.ids.shape[1]) < first[:, None]
+    answer = (rows.editable | prompt | ~rows.attend).all(1) & ~whole
+    ends = (rows.editable & (rows.ids == words.eos)).gather(1, length[:, None] - 1)[:, 0]
     content = length - first - ends.long()
-    hole = whole & (content > 0) & (u[0] < holes)
+    hole = (content > 0) & (u[0] < whole * holes[0] + answer * holes[1])
     span = 1 + _below(u[1], (content // 2).clamp(min=1))
     start = first + _below(u[2], (content - span + 1).clamp(min=1))
     at = torch.where(hole, start + span, length)

@@ -18,7 +18,7 @@ from itertools import pairwise
 
 from sfumato.errors import UsageError
 from sfumato.text.canvas import Hole
-from sfumato.text.template import Fill, following_ids, lay_fill
+from sfumato.text.template import Fill, following_ids, ids_before, lay_fill
 from sfumato.text.vocabulary import Vocabulary
 from sfumato.text.words import Span, is_spaced_word, is_unspaced, word_spans
 
@@ -41,7 +41,14 @@ class Opening:
     fill: Fill
 
 
-def open_spans(text: str, spans: Iterable[Span], vocabulary: Vocabulary, *, extra: int) -> Opening:
+def open_spans(
+    text: str,
+    spans: Iterable[Span],
+    vocabulary: Vocabulary,
+    *,
+    extra: int,
+    prompt: str | None = None,
+) -> Opening:
     """Lays a text out with its spans open: as many optional slots as they had tokens, and more.
 
     Args:
@@ -49,6 +56,8 @@ def open_spans(text: str, spans: Iterable[Span], vocabulary: Vocabulary, *, extr
         spans: start and stop of each, in characters; start = stop is a place for an insertion.
         vocabulary: text to ids.
         extra: slots beyond the tokens that a span had.
+        prompt: locked before the text, which is its completion: the layout that pairs are
+            trained on. A space at the end of the prompt goes to the text's first word.
 
     Raises:
         UsageError: a span outside the text, or an insertion without room.
@@ -62,11 +71,13 @@ def open_spans(text: str, spans: Iterable[Span], vocabulary: Vocabulary, *, extr
     """
     merged = merge_spans(text, spans)
     literals = cut(text, merged)
-    seen = list(literals)
+    opening, lead = ids_before(prompt, vocabulary)
+    joined = (lead + literals[0], *literals[1:])
+    seen = list(joined)
     holes: list[Hole] = []
     for index, (start, stop) in enumerate(merged):
         before = text[:start]
-        joint = " " if literals[index].endswith(" ") else ""
+        joint = " " if joined[index].endswith(" ") else ""
         piece = joint + text[start:stop]
         ids = following_ids(piece, vocabulary) if before.strip() else vocabulary.encode(piece)
         slots = (len(ids) if stop > start else 0) + extra
@@ -78,7 +89,7 @@ def open_spans(text: str, spans: Iterable[Span], vocabulary: Vocabulary, *, extr
         holes.append(Hole(slots=slots, optional=True))
         if start == stop and _parts_words(before[-1:], text[stop : stop + 1]):
             seen[index + 1] = " " + seen[index + 1]
-    fill = lay_fill(literals, holes, vocabulary, seen=seen)
+    fill = lay_fill(literals, holes, vocabulary, seen=seen, opening=opening)
     return Opening(source=text, spans=merged, fill=fill)
 
 

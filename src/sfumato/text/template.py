@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 
 from sfumato.errors import UsageError
+from sfumato.text.batching import prompt_ids
 from sfumato.text.canvas import Canvas, Hole, Locked, Part, lay_out
 from sfumato.text.vocabulary import Vocabulary
 
@@ -114,6 +115,7 @@ def lay_fill(
     vocabulary: Vocabulary,
     *,
     seen: Sequence[str] | None = None,
+    opening: Sequence[int] | None = None,
 ) -> Fill:
     """Lays literals and holes in turn out on a canvas; one literal more than holes.
 
@@ -122,6 +124,7 @@ def lay_fill(
         holes: what is open between them.
         vocabulary: text to ids.
         seen: what stands on the canvas in the place of each literal, if not the literal.
+        opening: locked ids before all of it, if not the bos alone.
 
     Example:
         >>> from sfumato.text.vocabulary import learn_vocabulary
@@ -129,7 +132,8 @@ def lay_fill(
         >>> lay_fill(("the", " sat"), [Hole(slots=2)], words).holes
         ((2, 4),)
     """
-    parts: list[Part] = [Locked(ids=() if vocabulary.bos is None else (vocabulary.bos,))]
+    opening = prompt_ids("", vocabulary) if opening is None else opening
+    parts: list[Part] = [Locked(ids=tuple(opening))]
     places: list[tuple[int, int]] = []
     for index, (literal, hole) in enumerate(zip_longest(seen or literals, holes)):
         parts.append(Locked(ids=locked_ids(literal, vocabulary, index=index, last=hole is None)))
@@ -215,6 +219,19 @@ def locked_ids(literal: str, vocabulary: Vocabulary, *, index: int, last: bool) 
     spare = literal.endswith(" ") and not last and (literal != " " or index == 0)
     text = literal[:-1] if spare else literal
     return following_ids(text, vocabulary) if index else vocabulary.encode(text)
+
+
+def ids_before(prompt: str | None, vocabulary: Vocabulary) -> tuple[tuple[int, ...], str]:
+    """What a prompt puts before a text: its ids, and the space that the first word carries.
+
+    Example:
+        >>> from sfumato.text.vocabulary import learn_vocabulary
+        >>> words = learn_vocabulary(["hi"], size=300)
+        >>> ids_before("hi ", words) == (prompt_ids("hi", words), " ")
+        True
+    """
+    head = prompt or ""
+    return prompt_ids(head.removesuffix(" "), vocabulary), " " if head.endswith(" ") else ""
 
 
 def following_ids(text: str, vocabulary: Vocabulary) -> tuple[int, ...]:

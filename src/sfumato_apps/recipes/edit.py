@@ -14,17 +14,20 @@ def edit(
     budget: str = "0.15",
     least: float | None = None,
     extra: int = 2,
+    from_pairs: bool = False,
+    joint: str | None = None,
     candidates: Candidates = Candidates(),
     decoding: Decoding = Decoding(),
     delivery: Delivery = Delivery(),
 ) -> None:
-    """Rewrites spans of a text, which may shrink, grow or vanish; the rest is left alone.
+    r"""Rewrites spans of a text, which may shrink, grow or vanish; the rest is left alone.
 
     Without --span the words to change are found: those that surprise the model, or those that
     a scorer owes its number to. The text goes to stdout, what changed to stderr.
 
     $ sfumato edit "The Eagle is a purple coffee shop." --n 3 --rank likelihood
     $ sfumato edit "The Eagle is a purple coffee shop." --span purple
+    $ sfumato edit "he go home" --model my-corrector --from-pairs
 
     Args:
         text: The text; - reads it from standard input.
@@ -35,6 +38,10 @@ def edit(
         budget: The most words to change, such as 2, or the largest share of them, such as 0.2.
         least: Words that score no higher are left alone; 3 nats of surprise, or 0, if left out.
         extra: Tokens that a span may grow by.
+        from_pairs: The model was trained on pairs: it reads the text as its prompt, and the text
+            with its spans open stands in the place of the answer.
+        joint: What stands between text and answer in the pairs, \n for a line break; a space if
+            left out.
         candidates: How many, from which seed, in which order.
         decoding: How to write.
         delivery: What to print and to keep.
@@ -52,6 +59,8 @@ def edit(
         raise UsageError(
             "--span says what to change, so --scorer and --words have no use: drop one"
         )
+    if joint is not None and not from_pairs:
+        raise UsageError("--joint joins the two halves of a pair: give --from-pairs with it")
     opened = choices.open_model(model)
     edits = edit_text(
         opened,
@@ -65,6 +74,7 @@ def edit(
         seed=candidates.seed,
         policy=choices.policy_of(opened, decoding),
         rank=choices.scorer_of(candidates.rank, opened),
+        prompt=choices.prompt_of_pair(source, joint) if from_pairs else None,
     )
     deliver(edits, delivery)
     show_diff(edits)

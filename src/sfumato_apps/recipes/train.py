@@ -30,6 +30,7 @@ def train(
     max_length: int = 128,
     slack: int = 8,
     holes: float = 0.3,
+    answer_holes: float = 0.0,
     vocabulary: int = 2048,
     width: int = 192,
     layers: int = 4,
@@ -77,6 +78,8 @@ def train(
         max_length: Longest text in tokens; longer ones are cut.
         slack: Most spare slots after a text or in a hole, so that length is learnt, not leaked.
         holes: Share of texts that are trained as filling one hole.
+        answer_holes: Share of the answers of pairs that are trained so; `edit --from-pairs` needs
+            it to shorten and lengthen.
         vocabulary: Tokens of a vocabulary learnt from the data (from scratch).
         width: Width of a model from scratch.
         layers: Layers of a model from scratch.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import torch
 
@@ -20,7 +21,7 @@ from sfumato.protocols import Scorer
 from sfumato.sampling.ancestral import marks_noise
 from sfumato.sampling.tasks.jobs import Model, device_of, scores_of, specials_of
 from sfumato.text.spans import cut, join_neighbours, without
-from sfumato.text.template import following_ids, locked_ids
+from sfumato.text.template import following_ids, ids_before, locked_ids
 from sfumato.text.vocabulary import Vocabulary
 from sfumato.text.words import Span, word_spans
 
@@ -36,6 +37,9 @@ class Surprise:
 
     Attributes:
         model: a checkpoint of masked noise.
+        prompt: what a model of pairs reads before the text; the text is its completion.
+        blind: mask all words at once: words that will be changed together do not vouch for each
+            other, and one pass is enough. The prompt must say what to expect.
         batch_size: words judged side by side.
 
     Example:
@@ -52,6 +56,8 @@ class Surprise:
 
     model: Model
     batch_size: int = 32
+    prompt: str | None = None
+    blind: bool = False
 
     def __call__(self, text: str, words: Sequence[Span]) -> list[float]:
         """Nats of each word.
@@ -59,9 +65,12 @@ class Surprise:
         Raises:
             UsageError: the model's noise leaves no mark, or the text is longer than it reads.
         """
-        ids, places = _encode_apart(text, words, self.model.vocabulary)
-        sums = log_likelihoods(self.model, [(ids, where) for where in places], self.batch_size)
-        return [-one for one in sums]
+        ids, places = _encode_apart(text, words, self.model.vocabulary, self.prompt)
+        masked = [[*chain.from_iterable(places)]] if self.blind else places
+        found = chain.from_iterable(
+            _log_likelihoods(self.model, [(ids, where) for where in masked], self.batch_size)
+        )
+        return [-sum(islice(found, len(where))) for where in places]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -189,13 +198,18 @@ def allowed(budget: int | float, words: int) -> int:
     return min(words, budget)
 
 
-@torch.no_grad()
 def log_likelihoods(model: Model, rows: Sequence[Masked], batch_size: int) -> list[float]:
     """Σ log p of the tokens at some positions of each row, masked together, given the others.
 
     Raises:
         UsageError: the model's noise does not mark what is unwritten.
     """
+    return [sum(one) for one in _log_likelihoods(model, rows, batch_size)]
+
+
+@torch.no_grad()
+def _log_likelihoods(model: Model, rows: Sequence[Masked], batch_size: int) -> list[list[float]]:
+    """Log p of each masked token, from left to right."""
     vocabulary = model.vocabulary
     if not marks_noise(model.process, specials_of(vocabulary)):
         raise UsageError(
@@ -203,7 +217,7 @@ def log_likelihoods(model: Model, rows: Sequence[Masked], batch_size: int) -> li
             "with a model of masked noise, or by another scorer"
         )
     device = device_of(model.denoiser)
-    sums: list[float] = []
+    found: list[list[float]] = []
     for first in range(0, len(rows), batch_size):
         batch = rows[first : first + batch_size]
         width = max(len(ids) for ids, _ in batch)
@@ -218,18 +232,19 @@ def log_likelihoods(model: Model, rows: Sequence[Masked], batch_size: int) -> li
             x_t.to(device), where.to(device), attend=attend.to(device), t=t.to(device)
         )
         log_p = logits.log_softmax(1).cpu().gather(1, x_0[where][:, None])[:, 0].double()
-        owner = where.nonzero()[:, 0]
-        sums += torch.zeros(len(batch), dtype=torch.double).index_add(0, owner, log_p).tolist()
-    return sums
+        found += [part.tolist() for part in torch.split(log_p, where.sum(1).tolist())]
+    return found
 
 
 def _encode_apart(
-    text: str, words: Sequence[Span], vocabulary: Vocabulary
+    text: str, words: Sequence[Span], vocabulary: Vocabulary, prompt: str | None
 ) -> tuple[list[int], list[list[int]]]:
     """Ids of a text in which no token reaches across a word's edge, and each word's positions."""
-    ids = [] if vocabulary.bos is None else [vocabulary.bos]
+    opening, lead = ids_before(prompt, vocabulary)
+    ids = [*opening]
     places: list[list[int]] = []
-    *gaps, tail = cut(text, words)
+    first, *rest = cut(text, words)
+    *gaps, tail = lead + first, *rest
     for index, (gap, (start, stop)) in enumerate(zip(gaps, words, strict=True)):
         # A lone space between two words belongs to the second of them, as in running text.
         lone = gap == " " and index > 0

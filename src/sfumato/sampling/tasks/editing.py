@@ -46,6 +46,7 @@ def edit(
     ban: Sequence[str] = (),
     batch_size: int = 16,
     watch: Watch | None = None,
+    prompt: str | None = None,
 ) -> list[Edit]:
     """Rewrites spans of a text, which may shrink, grow or vanish; the rest is left as it is.
 
@@ -70,6 +71,8 @@ def edit(
         ban: words and phrases that must not be written.
         batch_size: texts written side by side.
         watch: is shown every frame.
+        prompt: what a model of pairs reads before the text, which stands on the canvas as its
+            completion; often the text itself and what joins it to its answer in training.
 
     Raises:
         UsageError: a span outside the text, a budget that is none, or a number below 1.
@@ -89,10 +92,10 @@ def edit(
         ('a cat', 0.67)
     """
     if spans is None:
-        chooser = Surprise(model=model) if choose is None else choose
+        chooser = Surprise(model=model, prompt=prompt) if choose is None else choose
         usual = _UNSURPRISING if isinstance(chooser, Surprise) else 0.0
         spans = choose_spans(text, chooser, budget=budget, least=usual if least is None else least)
-    opening = open_spans(text, spans, model.vocabulary, extra=extra)
+    opening = open_spans(text, spans, model.vocabulary, extra=extra, prompt=prompt)
     steps = int(opening.fill.canvas.editable.sum())
     chosen = policy_for(model, policy, steps=steps, ban=ban)
     rows = [row_of(opening, seed + i, model.vocabulary) for i in range(n)]
