@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfumato.errors import DataError, UnusableError, UsageError
-from sfumato.text.batching import Batch, Example, buckets, compose, encode, pack, prompt_ids
+from sfumato.text.batching import Batch, Example, buckets, compose, encode, prompt_ids
 from sfumato.text.canvas import Hole, Locked, lay_out
 from sfumato.text.dialogue import Message, encode_dialogue
+from sfumato.text.packing import pack
 from sfumato.text.records import DialogueRecord, PairRecord, Record, TextRecord
 from sfumato.text.template import compose_fill
 from sfumato.text.vocabulary import Vocabulary
