@@ -70,13 +70,13 @@ def diffusion(
         command += ["--vocabulary", str(budget.vocabulary), "--slack", str(budget.slack)]
         command += ["--max-length", str(budget.max_length), "--minutes", str(budget.minutes)]
         command += ["--evaluate-every", "1000"]
-        before = _children()
+        before = children()
         subprocess.run(command, check=True)
-        (out / "cpu_seconds").write_text(f"{_children() - before:.0f}")
+        (out / "cpu_seconds").write_text(f"{children() - before:.0f}")
     return load(str(folder))
 
 
-def _children() -> float:
+def children() -> float:
     """CPU seconds of all processes that this one waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

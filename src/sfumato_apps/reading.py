@@ -250,7 +250,8 @@ def canvas_lengths(
     """How wide the canvases are that `compose` makes, spare slots included, in quantiles.
 
     Returns:
-        `lengths` of whole texts; `answers`, without what stands before them, of all others.
+        `lengths` of whole texts; `answers`, without what stands before them, of all others but
+        middles, which are no answers.
 
     Example:
         >>> text = Example(ids=(1, 5, 6, 2), trained=(False, True, True, True))
@@ -259,7 +260,8 @@ def canvas_lengths(
         {'lengths': [4, 5], 'answers': [2, 3]}
     """
     whole = [len(one.ids) for one in examples if all(one.trained[1:])]
-    others = [groupby(one.trained) for one in examples if not all(one.trained[1:])]
+    asked = [one for one in examples if not all(one.trained[1:]) and not one.hole]
+    others = [groupby(one.trained) for one in asked]
     answers = [max(len([*run]) for learnt, run in runs if learnt) for runs in others]
     return {
         "lengths": _widths(whole, slack, count),
