@@ -57,7 +57,7 @@ def run(
 
     Args:
         program: source of a Python program.
-        seconds: the most CPU time it may take; on the wall, three times as much and two more.
+        seconds: the most CPU time it may take; on the wall, six times as much and five more.
         memory: the most bytes of address space.
         namespace: try to take the network away by a namespace; otherwise by the hook.
     """
@@ -95,7 +95,7 @@ def run(
 def _wait(child: subprocess.Popen[bytes], seconds: float) -> bool:
     """Whether a child ran out of time; what it started is stopped in any case."""
     try:
-        child.wait(3 * seconds + 2)
+        child.wait(6 * seconds + 5)
     except subprocess.TimeoutExpired:
         return True
     finally:
