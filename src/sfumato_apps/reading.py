@@ -20,6 +20,7 @@ from sfumato.text.languages import UNKNOWN, language_of
 from sfumato.text.mixtures import Mix, draw
 from sfumato.text.records import (
     DialogueRecord,
+    InfillRecord,
     PairRecord,
     Record,
     TextRecord,
@@ -134,6 +135,8 @@ def texts_of(records: Iterable[Record]) -> list[str]:
     found: list[str] = []
     for record in records:
         values = vars(record)
+        if isinstance(record, InfillRecord):
+            found.append(record.prefix + record.middle + record.suffix)
         found += [values[name] for name in ("text", "prompt", "completion") if name in values]
         found += [message.content for message in values.get("messages", ())]
     return found
@@ -148,6 +151,8 @@ def answers_of(parts: Iterable[TrainSplit]) -> list[str]:
                 found.append(record.text)
             case PairRecord():
                 found.append(record.completion)
+            case InfillRecord():
+                found.append(record.middle)
             case DialogueRecord():
                 found += [m.content for m in record.messages if m.role == "assistant"]
     return [text for text in found if text.strip()]
@@ -168,7 +173,7 @@ def prompts_of(records: Iterable[Record], count: int) -> list[Prompt]:
 
 def _prompt(record: Record) -> tuple[Prompt, str]:
     match record:
-        case TextRecord():
+        case TextRecord() | InfillRecord():
             return None, ""
         case PairRecord():
             return record.prompt, record.prompt
@@ -245,7 +250,8 @@ def canvas_lengths(
     """How wide the canvases are that `compose` makes, spare slots included, in quantiles.
 
     Returns:
-        `lengths` of whole texts; `answers`, without what stands before them, of all others.
+        `lengths` of whole texts; `answers`, without what stands before them, of all others but
+        middles, which are no answers.
 
     Example:
         >>> text = Example(ids=(1, 5, 6, 2), trained=(False, True, True, True))
@@ -254,7 +260,8 @@ def canvas_lengths(
         {'lengths': [4, 5], 'answers': [2, 3]}
     """
     whole = [len(one.ids) for one in examples if all(one.trained[1:])]
-    others = [groupby(one.trained) for one in examples if not all(one.trained[1:])]
+    asked = [one for one in examples if not all(one.trained[1:]) and not one.hole]
+    others = [groupby(one.trained) for one in asked]
     answers = [max(len([*run]) for learnt, run in runs if learnt) for runs in others]
     return {
         "lengths": _widths(whole, slack, count),

@@ -34,10 +34,10 @@ from sfumato.sampling.tasks import (
     rewrite,
     write,
 )
-from sfumato.sampling.tasks.between import trimmed
 from sfumato.sampling.tasks.choosing import allowed, choose_spans
 from sfumato.text.batching import encode, prompt_ids
 from sfumato.text.dialogue import Message
+from sfumato.text.overlap import trimmed
 from sfumato.text.records import DialogueRecord, PairRecord
 from sfumato.text.spans import cut, merge_spans, open_spans, spans_of, without
 from sfumato.text.template import lay_fill
@@ -412,10 +412,47 @@ def test_a_middle_stops_where_the_suffix_goes_on() -> None:
     assert whole.middle == " and the dog sat on the mat and ran home"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Narrow:
+    """Reads twenty tokens, and remembers what it read."""
+
+    denoiser: Whim
+    seen: list[list[int]] = field(default_factory=list)
+    max_length: int = 20
+
+    def __call__(self, x_t: Tensor, where: Tensor, **rest: Tensor) -> Tensor:
+        assert x_t.shape[1] <= self.max_length
+        self.seen.append(x_t[0].tolist())
+        return self.denoiser(x_t, where, **rest)
+
+
+@pytest.mark.parametrize("length", [4, None])
+def test_a_long_text_is_read_near_its_gap(length: int | None) -> None:
+    prefix, suffix = "the dog ran home and" * 9, " the cat sat on the mat" * 9
+    model = Model(denoiser=Narrow(denoiser=Whim(size=WORDS.size)))
+    (one,) = fim(model, prefix, suffix, length=length)
+    assert one.text == prefix + one.middle + suffix
+    row = model.denoiser.seen[0]
+    hole = row.index(WORDS.mask)
+    assert row[0] == WORDS.bos
+    assert prefix.endswith(WORDS.decode(row[1:hole]))
+    assert suffix.startswith(WORDS.continuation([i for i in row[hole:] if i != WORDS.mask]))
+    assert WORDS.eos not in row
+    (joined,) = bridge(model, prefix, suffix, length=4)
+    assert joined.text == prefix + " " + joined.text[len(prefix) + 1 : -len(suffix)] + suffix
+
+
+def test_a_hole_that_leaves_no_room_for_its_surroundings_is_refused() -> None:
+    model = Model(denoiser=Narrow(denoiser=Whim(size=WORDS.size)))
+    with pytest.raises(UsageError, match="reads 20 tokens: expected length ≤ 12, got 13"):
+        fim(model, "the", " cat", length=13)
+
+
 @pytest.mark.parametrize(
     ("prefix", "middle", "suffix", "left"),
     [
         ("f(", "(x)", ")", "(x)"),
+        ("x", " = y\n    return y\n    x", "\n    return y\n\nend", " = y"),
         ("the mat ", "the mat", " the mat", "the mat"),
         ("on the warm mat", " and on the", " on the warm mat", " and on the"),
         ("sat on the mat", " sat on the mat and", " ran", " and"),

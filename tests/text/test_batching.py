@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfumato.errors import DataError, UnusableError, UsageError
-from sfumato.text.batching import Batch, Example, buckets, compose, encode, pack, prompt_ids
+from sfumato.text.batching import Batch, Example, buckets, compose, encode, prompt_ids
 from sfumato.text.canvas import Hole, Locked, lay_out
 from sfumato.text.dialogue import Message, encode_dialogue
-from sfumato.text.records import DialogueRecord, PairRecord, Record, TextRecord
-from sfumato.text.template import compose_fill
+from sfumato.text.packing import pack
+from sfumato.text.records import DialogueRecord, InfillRecord, PairRecord, Record, TextRecord
+from sfumato.text.template import compose_fill, fill_texts, lay_middle, middle_ids, sides
 from sfumato.text.vocabulary import Vocabulary
 
 LONG = 10_000
@@ -124,6 +126,61 @@ def test_dialogues_without_an_answer_say_where_and_why(
     with pytest.raises(UnusableError, match=r"^a\.jsonl:8: ") as caught:
         encode(talk, words, max_length=16)
     assert (caught.value.reason, caught.value.place) == (reason, "a.jsonl:8")
+
+
+@given(prefix=texts, middle=texts, suffix=texts, width=st.integers(1, 5), room=st.integers(2, 40))
+@settings(max_examples=30)
+def test_a_middle_has_the_ids_that_are_written(
+    vocabulary: Vocabulary, prefix: str, middle: str, suffix: str, width: int, room: int
+) -> None:
+    """The canvas to write on has the same tokens on both sides, whatever is cut away."""
+    record = InfillRecord(prefix=prefix, middle=middle, suffix=suffix)
+    size = len(middle_ids(prefix, middle, vocabulary))
+    if not 0 < size <= room:
+        with pytest.raises(UnusableError, match="the middle has"):
+            encode(record, vocabulary, max_length=room)
+        return
+    example = encode(record, vocabulary, max_length=size + room)
+    hole = Hole(slots=width, optional=True)
+    fill = lay_middle(prefix, suffix, hole, vocabulary, room=room)
+    start, stop = fill.holes[0]
+    ids = fill.canvas.ids[0].tolist()
+    assert example.hole
+    assert example.ids[:start] == tuple(ids[:start])
+    assert example.ids[start + size :] == tuple(ids[stop:])
+    assert example.trained == tuple(start <= i < start + size for i in range(len(example.ids)))
+    assert len(example.ids) <= size + room
+    shown = compose([example], vocabulary, seeded(0), slack=3, holes=0.0).canvas
+    assert shown.editable.equal(shown.optional)
+    kept = shown.ids[0, ~shown.editable[0]].tolist()
+    assert kept == [*example.ids[:start], *example.ids[start + size :]]
+    assert shown.editable[0, start : start + size].all()
+
+
+def test_a_middle_comes_back_as_it_was(words: Vocabulary) -> None:
+    """Code keeps its line breaks and indentation, also where it is cut within them or a word."""
+    code = "def f(x):\n\tif x:\n        return  x + 1  # é\n    \n\n"
+    for start in range(1, len(code)):
+        for stop in range(start + 1, len(code) + 1):
+            prefix, middle = code[:start], code[start:stop]
+            fill = lay_middle(prefix, code[stop:], Hole(slots=0), words)
+            ids = middle_ids(prefix, middle, words)
+            span = (fill.holes[0][0], fill.holes[0][0] + len(ids))
+            before, after = sides(prefix, code[stop:], words)
+            assert fill_texts(replace(fill, holes=(span,)), [*before, *ids, *after], words) == (
+                middle,
+            )
+
+
+def test_both_sides_of_a_middle_give_way_alike(words: Vocabulary) -> None:
+    """Of nine one is the bos, and each side gets half of the rest or what the other leaves."""
+    before, after = sides("12345678", "12345678", words, room=9)
+    assert ([*map(words.name, before)], len(after)) == (["[CLS]", *"5678"], 4)
+    before, after = sides("12345678", "1", words, room=9)
+    assert ([*map(words.name, before)], len(after)) == (["[CLS]", *"345678"], 2)
+    before, after = sides("1", "12345678", words, room=9)
+    assert (len(before), "".join(map(words.name, after))) == (2, "1234567")
+    assert sides("1", "2", words, room=9) == sides("1", "2", words)
 
 
 # Batches.

@@ -17,7 +17,7 @@ from sfumato.errors import DataError, UnusableError, UsageError
 from sfumato.text.corpora import Source, format_of, mix, parse_source, read
 from sfumato.text.dialogue import Message
 from sfumato.text.formats import detect_format
-from sfumato.text.records import DialogueRecord, PairRecord, TextRecord, split
+from sfumato.text.records import DialogueRecord, InfillRecord, PairRecord, TextRecord, split
 
 
 def put(folder: Path, name: str, content: str | bytes) -> str:
@@ -217,6 +217,8 @@ def test_fields_decide_the_record(tmp_path: Path) -> None:
     assert first({"source": "a\n", "target": "b"}, tmp_path) == PairRecord(
         prompt="a\n", completion="b", origin=origin
     )
+    gap = {"prefix": "a", "middle": "b", "suffix": "c"}
+    assert first(gap, tmp_path) == InfillRecord(**gap, origin=origin)
     assert first({"text": "a", "label": 1}, tmp_path) == TextRecord(text="a", origin=origin)
 
 
@@ -406,6 +408,16 @@ def test_prompts_and_questions_stay_on_one_side() -> None:
         for a in "xy"
     ]
     assert len(split(talks, 0.5, 0).train.records) == 2
+
+
+def test_middles_of_one_text_stay_on_one_side() -> None:
+    texts = ("a cat sat", "a dog ran", "the mat lay", "it was warm")
+    gaps = [
+        InfillRecord(prefix=text[:i], middle=text[i:6], suffix=text[6:])
+        for text in texts
+        for i in range(5)
+    ]
+    assert len(split(gaps, 0.5, 0).train.records) == 10
 
 
 def test_impossible_fractions_are_refused() -> None:

@@ -3,8 +3,8 @@
     record   → encode      [CLS]  A  cat  sat  [SEP]               all but [CLS] trained
     a tail   → compose     [CLS]  A  cat  sat  [SEP] [PAD] [PAD]   the pads are content:
                editable      ·    ●   ●    ●     ●     ●     ●     "nothing more here"
-    a hole   → compose     [CLS]  A  cat [PAD] sat  [SEP]          a span and spare slots
-               editable      ·    ·   ●    ●    ·     ·            after it
+    a hole   → compose     [CLS]  A  cat [PAD] sat  [SEP]          a span, or the middle of an
+               editable      ·    ·   ●    ●    ·     ·            infill, and spare slots
 
 Training, sampling and evaluation all call `encode` and `prompt_ids`, so their ids agree.
 
@@ -13,7 +13,7 @@ Legend of shapes: `B` batch, `L` positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sfumato.errors import DataError, UnusableError, UsageError
+from sfumato.errors import UnusableError, UsageError
 from sfumato.text.canvas import Canvas, insert_slots
 from sfumato.text.dialogue import (
     Message,
@@ -30,7 +30,8 @@ from sfumato.text.dialogue import (
     encode_dialogue,
     encode_dialogue_prompt,
 )
-from sfumato.text.records import DialogueRecord, PairRecord, Record, TextRecord
+from sfumato.text.records import DialogueRecord, InfillRecord, PairRecord, Record, TextRecord
+from sfumato.text.template import middle_ids, sides
 from sfumato.text.vocabulary import Vocabulary
 
 
@@ -42,11 +43,13 @@ class Example:
         ids: tokens, with the bos and, unless the text was cut, the eos.
         trained: which of them training learns; the others are context.
         origin: where the record came from.
+        hole: what is trained stands between other text.
     """
 
     ids: tuple[int, ...]
     trained: tuple[bool, ...]
     origin: str = ""
+    hole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,7 +76,8 @@ def encode(
 
     A text is `[bos] text [eos]`, all but the bos trained. A pair is
     `[bos] prompt completion [eos]`, the completion and the eos trained. A dialogue is laid out by
-    `encode_dialogue`. What does not fit is cut at the end, and a cut text has no eos.
+    `encode_dialogue`. What does not fit is cut at the end, and a cut text has no eos. An infill is
+    `[bos] prefix middle suffix [eos]`, the middle trained, and cut at its far ends.
 
     Args:
         record: what to encode.
@@ -82,8 +86,8 @@ def encode(
         trained: in a dialogue, learn "every" assistant turn or the "last".
 
     Raises:
-        UnusableError: nothing would be left to learn: the prompt alone fills `max_length`, or
-            nobody answers in the dialogue.
+        UnusableError: nothing would be left to learn: the prompt alone fills `max_length`,
+            nobody answers in the dialogue, or a middle is empty or takes more than half.
 
     Example:
         >>> from sfumato.text.vocabulary import learn_vocabulary
@@ -93,6 +97,8 @@ def encode(
         (['[CLS]', 'a', 'b', '[SEP]'], (False, False, True, True))
     """
     match record:
+        case InfillRecord():
+            return _infill(record, vocabulary, max_length)
         case DialogueRecord():
             check_answered(record.messages, record.origin)
             dialogue = encode_dialogue(record.messages, vocabulary, trained)
@@ -117,6 +123,21 @@ def _complete(
     context = prompt_ids(prompt, vocabulary)
     learnt = (*vocabulary.encode(completion), vocabulary.eos)
     return context + learnt, (False,) * len(context) + (True,) * len(learnt)
+
+
+def _infill(record: InfillRecord, vocabulary: Vocabulary, max_length: int) -> Example:
+    middle = middle_ids(record.prefix, record.middle, vocabulary)
+    if not 0 < len(middle) <= max_length // 2:
+        raise UnusableError(
+            f"the middle has {len(middle)} tokens, expected 1 to {max_length // 2}, half of a "
+            "text: shorten it or raise the maximum length",
+            reason="no middle" if not middle else "middle too long",
+            place=record.origin,
+        )
+    room = max_length - len(middle)
+    before, after = sides(record.prefix, record.suffix, vocabulary, room=room)
+    trained = (False,) * len(before) + (True,) * len(middle) + (False,) * len(after)
+    return Example(ids=before + middle + after, trained=trained, origin=record.origin, hole=True)
 
 
 def prompt_ids(prompt: str | Sequence[Message], vocabulary: Vocabulary) -> tuple[int, ...]:
@@ -152,10 +173,11 @@ def compose(
 
     With probability `holes` a whole text (all but its bos trained) gets a hole, with probability
     `answer_holes` a completion: a span of one token to half of it becomes editable and
-    r ~ U{0 … slack} pads follow it. Any other example is editable where it is trained, and after
-    a trained eos comes a tail of r pads, so that the canvas does not give the length away. These
-    pads are attended and mean "nothing here"; being one decision, they weigh 1/r each. Padding of
-    the batch is not attended and weighs nothing. The result depends on examples and generator.
+    r ~ U{0 … slack} pads follow it. The middle of an infill is such a hole. Any other example is
+    editable where it is trained, and after a trained eos comes a tail of r pads, so that the
+    canvas does not give the length away. These pads are attended and mean "nothing here"; being
+    one decision, they weigh 1/r each. Padding of the batch is not attended and weighs nothing.
+    The result depends on examples and generator only.
 
     Args:
         examples: at least one.
@@ -173,7 +195,8 @@ def compose(
         raise UsageError(f"expected ≥ 1 example, slack ≥ 0 and holes from 0 to 1, but got {came}")
     rows = _stack(examples, vocabulary.pad)
     uniform = torch.rand((4, len(examples)), generator=generator)
-    plan = _plan(rows, vocabulary, uniform, slack, (holes, answer_holes))
+    given = torch.tensor([example.hole for example in examples])
+    plan = _plan(rows, given, vocabulary, uniform, slack, (holes, answer_holes))
     return _weigh(rows, plan, vocabulary.pad)
 
 
@@ -199,47 +222,6 @@ def buckets(lengths: Sequence[int], batch_size: int, generator: torch.Generator)
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def pack(examples: Iterable[Example], width: int) -> list[Example]:
-    """Joins examples into rows of `width` tokens, in order; only the last of a run is shorter.
-
-    A whole text may be cut in two at a row's end; an example with context (a prompt) never is
-    torn from it and starts a new row instead. Attention is not reset between the examples of a
-    row: the bos and eos are what separates them.
-
-    Raises:
-        DataError: an example with context is longer than a row.
-
-    Example:
-        >>> one = Example(ids=(1, 5, 6, 2), trained=(False, True, True, True))
-        >>> [row.ids for row in pack([one, one], 6)]
-        [(1, 5, 6, 2, 1, 5), (6, 2)]
-    """
-    rows: list[list[Example]] = [[]]
-    room = width
-    for example in examples:
-        size, whole, start = len(example.ids), all(example.trained[1:]), 0
-        if size > width and not whole:
-            why = f"{size} tokens with their prompt do not fit a row of {width}"
-            raise DataError(f"{example.origin}: {why}: encode with a smaller max_length")
-        while start < size:
-            if room == 0 or (size > room and not whole):
-                rows.append([])
-                room = width
-            end = min(size, start + room)
-            ids, trained = example.ids[start:end], example.trained[start:end]
-            rows[-1].append(replace(example, ids=ids, trained=trained))
-            room -= end - start
-            start = end
-    return [
-        Example(
-            ids=tuple(chain.from_iterable(part.ids for part in row)),
-            trained=tuple(chain.from_iterable(part.trained for part in row)),
-            origin=", ".join(dict.fromkeys(part.origin for part in row)),
-        )
-        for row in filter(None, rows)
-    ]
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Plan:
     """Where pads go: `pads` of them before old position `at`; a hole begins at `start`."""
@@ -262,7 +244,12 @@ def _stack(examples: Sequence[Example], pad: int) -> Canvas:
 
 
 def _plan(
-    rows: Canvas, words: Vocabulary, u: Float[Tensor, "4 B"], slack: int, holes: tuple[float, float]
+    rows: Canvas,
+    given: Bool[Tensor, "B"],
+    words: Vocabulary,
+    u: Float[Tensor, "4 B"],
+    slack: int,
+    holes: tuple[float, float],
 ) -> _Plan:
     length = rows.attend.sum(1)
     opening = rows.ids == (-1 if words.bos is None else words.bos)
@@ -272,9 +259,11 @@ def _plan(
     answer = (rows.editable | prompt | ~rows.attend).all(1) & ~whole
     ends = (rows.editable & (rows.ids == words.eos)).gather(1, length[:, None] - 1)[:, 0]
     content = length - first - ends.long()
-    hole = (content > 0) & (u[0] < whole * holes[0] + answer * holes[1])
+    hole = given | ((content > 0) & (u[0] < whole * holes[0] + answer * holes[1]))
     span = 1 + _below(u[1], (content // 2).clamp(min=1))
     start = first + _below(u[2], (content - span + 1).clamp(min=1))
+    span = torch.where(given, rows.editable.sum(1), span)
+    start = torch.where(given, rows.editable.long().argmax(1), start)
     at = torch.where(hole, start + span, length)
     # After the last token of a text that was cut, "nothing more here" would be false.
     pads = torch.where(ends | (at < length), _below(u[3], torch.full_like(length, slack + 1)), 0)

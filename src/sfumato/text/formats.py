@@ -5,6 +5,7 @@
     instruction (+ input) + output or response      DialogueRecord of two turns
     prompt + completion or response                 PairRecord, joined as they are
     src + trg, source + target, question + answer   PairRecord, joined by a space
+    prefix + middle + suffix                        InfillRecord, joined as they are
     text                                            TextRecord
 
 A row beside whose dialogue stands `label: false` holds an answer that somebody disliked
@@ -20,7 +21,7 @@ from difflib import get_close_matches
 from sfumato.errors import DataError, UnusableError
 from sfumato.text.dialogue import ASSISTANT, Message
 from sfumato.text.files import Row, in_json
-from sfumato.text.records import DialogueRecord, PairRecord, Record, TextRecord
+from sfumato.text.records import DialogueRecord, InfillRecord, PairRecord, Record, TextRecord
 from sfumato.text.vocabulary import ROLES, lone_surrogate
 
 _QUESTIONS, _ANSWERS = ("prompt", "instruction", "question"), {"completion", "output", "response"}
@@ -57,6 +58,11 @@ def _whole(row: Row, fields: tuple[str, ...], origin: str) -> Record:
 def _pair(row: Row, fields: tuple[str, ...], origin: str) -> Record:
     prompt, completion = (_text(row, field, origin) for field in fields)
     return PairRecord(prompt=prompt, completion=completion, origin=origin)
+
+
+def _infill(row: Row, fields: tuple[str, ...], origin: str) -> Record:
+    prefix, middle, suffix = (_text(row, field, origin) for field in fields)
+    return InfillRecord(prefix=prefix, middle=middle, suffix=suffix, origin=origin)
 
 
 def _spaced_pair(row: Row, fields: tuple[str, ...], origin: str) -> Record:
@@ -98,6 +104,7 @@ FORMATS = (
     Format(fields=("src", "trg"), build=_spaced_pair),
     Format(fields=("source", "target"), build=_spaced_pair),
     Format(fields=("question", "answer"), build=_spaced_pair),
+    Format(fields=("prefix", "middle", "suffix"), build=_infill),
     Format(fields=("text",), build=_whole),
 )
 

@@ -41,6 +41,21 @@ class PairRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InfillRecord:
+    """A middle to be learnt between a prefix and a suffix that stay clean; joined as they are.
+
+    Example:
+        >>> InfillRecord(prefix="A cat", middle=" sat", suffix=" on a mat.").middle
+        ' sat'
+    """
+
+    prefix: str
+    middle: str
+    suffix: str
+    origin: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DialogueRecord:
     """A dialogue; what the assistant says is to be learnt.
 
@@ -53,7 +68,7 @@ class DialogueRecord:
     origin: str = ""
 
 
-Record = TextRecord | PairRecord | DialogueRecord
+Record = TextRecord | PairRecord | InfillRecord | DialogueRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +160,8 @@ def _key(record: Record) -> str:
             said = record.text
         case PairRecord():
             said = record.prompt
+        case InfillRecord():
+            said = record.prefix + record.middle + record.suffix
         case DialogueRecord():
             said = "\n".join(m.content for m in record.messages if m.role != ASSISTANT)
     return " ".join(said.split()).casefold()

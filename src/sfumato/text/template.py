@@ -146,6 +146,66 @@ def lay_fill(
     return Fill(canvas=canvas, literals=tuple(literals), holes=tuple(places))
 
 
+def lay_middle(
+    prefix: str, suffix: str, hole: Hole, vocabulary: Vocabulary, *, room: int | None = None
+) -> Fill:
+    """Lays a hole between two texts out on a canvas.
+
+    Args:
+        prefix: what stands before the hole.
+        suffix: what stands after it.
+        hole: what is open between them.
+        vocabulary: text to ids.
+        room: the most tokens of both texts on the canvas; None for all of them.
+
+    Example:
+        >>> from sfumato.text.vocabulary import learn_vocabulary
+        >>> words = learn_vocabulary(["the cat sat"], size=300)
+        >>> lay_middle("the", " sat", Hole(slots=2), words).holes
+        ((2, 4),)
+    """
+    before, after = sides(prefix, suffix, vocabulary, room=room)
+    canvas = lay_out([Locked(ids=before), hole, Locked(ids=after)], mask=vocabulary.mask)
+    span = (len(before), len(before) + hole.slots)
+    return Fill(canvas=canvas, literals=(prefix, suffix), holes=(span,))
+
+
+def sides(
+    prefix: str, suffix: str, vocabulary: Vocabulary, *, room: int | None = None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Ids of `[bos] prefix` and of `suffix [eos]`, those nearest to what is between them.
+
+    Each gets half of the room, and what the other does not need. A suffix that is cut has no eos.
+
+    Args:
+        prefix: what comes before; its space at the end is left to the first word between.
+        suffix: what comes after.
+        vocabulary: text to ids.
+        room: the most ids of both; None for all of them.
+
+    Example:
+        >>> from sfumato.text.vocabulary import learn_vocabulary
+        >>> words = learn_vocabulary(["ab"], size=300)
+        >>> before, after = sides("abab", "ab", words, room=6)
+        >>> words.decode(before), words.decode(after), after[-1] == words.eos
+        ('abab', 'ab', True)
+    """
+    opening = () if vocabulary.bos is None else (vocabulary.bos,)
+    before = locked_ids(prefix, vocabulary, index=0, last=False)
+    after = (*following_ids(suffix, vocabulary), vocabulary.eos)
+    if room is not None:
+        left = max(0, room - len(opening))
+        after = after[: max(left // 2, left - len(before))]
+        before = before[max(0, len(before) + len(after) - left) :]
+    return (*opening, *before), after
+
+
+def middle_ids(prefix: str, middle: str, vocabulary: Vocabulary) -> tuple[int, ...]:
+    """Ids of what stands after `sides`' prefix, whose last space they carry."""
+    carried = " " * prefix.endswith(" ") + middle
+    return following_ids(carried, vocabulary) if prefix else vocabulary.encode(middle)
+
+
 def join_fill(fill: Fill, ids: Sequence[int], vocabulary: Vocabulary) -> str:
     """The text with its holes filled; the locked parts are the typed ones, byte for byte.
 

@@ -27,12 +27,12 @@ from sfumato.sampling.tasks.jobs import (
 )
 from sfumato.sampling.trace import Sample
 from sfumato.text.canvas import Hole
-from sfumato.text.template import Fill, fill_texts, lay_fill
-from sfumato.text.words import word_spans
+from sfumato.text.overlap import trimmed
+from sfumato.text.template import Fill, fill_texts, lay_middle
 
 _WIDTHS = (4, 8, 12, 16, 24, 32, 48, 64)
 _SEAM = 3
-_LEAST_OVERLAP = 8
+_LEAST_CONTEXT = 8
 
 Tidy = Callable[[str], str]
 
@@ -54,7 +54,8 @@ def fim(
 ) -> list[Infill]:
     """Writes the middle of a text or of code; prefix and suffix come back byte for byte.
 
-    With a byte-level vocabulary, line breaks and indentation are written as they are meant.
+    With a byte-level vocabulary, line breaks and indentation are written as they are meant. Of
+    more than the model can read, it sees the end of the prefix and the beginning of the suffix.
 
     Args:
         model: a checkpoint.
@@ -165,39 +166,6 @@ def bridge(
     return best_first([_infill(one, gap, tidy) for one in samples], rank)
 
 
-def trimmed(prefix: str, middle: str, suffix: str) -> str:
-    r"""A middle without what repeats its surroundings.
-
-    It ends where the suffix's first line begins, if that line is long enough to be no accident;
-    and what it shares with the end of the prefix or the beginning of the suffix is dropped, if
-    it is a whole line or at least two words. Short repetitions, such as brackets, stay.
-
-    Example:
-        >>> trimmed("def f(x):\n", "    y = 1\n    return y\n    retu", "    return y\n")
-        '    y = 1\n'
-        >>> trimmed("f(", "g(x)", ")")
-        'g(x)'
-    """
-    line = suffix[: suffix.find("\n") + 1] or suffix
-    if len(line.strip()) >= _LEAST_OVERLAP and line in middle:
-        middle = middle[: middle.index(line)]
-    for size in range(min(len(middle), len(suffix)), 0, -1):
-        if middle.endswith(suffix[:size]) and _telling(suffix[:size]):
-            middle = middle[: len(middle) - size]
-            break
-    core = middle if prefix[-1:].isspace() else middle.lstrip(" ")
-    for size in range(min(len(core), len(prefix)), 0, -1):
-        if core.startswith(prefix[-size:]) and _telling(prefix[-size:]):
-            return core[size:]
-    return middle
-
-
-def _telling(overlap: str) -> bool:
-    """Whether a repetition is too long to be meant."""
-    letters = sum(stop - start for start, stop in word_spans(overlap))
-    return letters >= _LEAST_OVERLAP and (len(word_spans(overlap)) > 1 or "\n" in overlap)
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Gap:
     """What stands on both sides of a hole, and how many of its slots must be written."""
@@ -206,10 +174,10 @@ class _Gap:
     suffix: str
     least: int
 
-    def fill(self, width: int, model: Model) -> Fill:
-        """The canvas with a hole of `width` slots."""
+    def fill(self, width: int, model: Model, room: int | None) -> Fill:
+        """The canvas with a hole of `width` slots between the nearest `room` tokens."""
         hole = Hole(slots=width, optional=True)
-        fill = lay_fill((self.prefix, self.suffix), [hole], model.vocabulary)
+        fill = lay_middle(self.prefix, self.suffix, hole, model.vocabulary, room=room)
         start, _ = fill.holes[0]
         optional = fill.canvas.optional.clone()
         optional[0, start : start + self.least] = False
@@ -220,9 +188,8 @@ def _written(
     model: Model, gap: _Gap, how: How, *, length: int | None, seeds: Sequence[int]
 ) -> list[Sample]:
     """For each seed the sample whose width fits best; its text is the middle."""
-    if length is not None and length < 1:
-        raise UsageError(f"expected length ≥ 1, got {length}")
-    fills = [gap.fill(width, model) for width in _widths(model, gap, length)]
+    widths, room = _widths(model, length)
+    fills = [gap.fill(width, model, room) for width in widths]
 
     def row(fill: Fill, seed: int) -> Row:
         def read(ids: Sequence[int]) -> str:
@@ -244,15 +211,25 @@ def _written(
     return found
 
 
-def _widths(model: Model, gap: _Gap, length: int | None) -> tuple[int, ...]:
-    """Widths of the hole to try: those that the model has room for."""
-    if length is not None:
-        return (length,)
+def _widths(model: Model, length: int | None) -> tuple[tuple[int, ...], int | None]:
+    """Widths of the hole to try, and the room for what stands around it.
+
+    Half of what the model reads is left to that, more if the length that is asked for is small.
+    """
     longest: int | None = getattr(model.denoiser, "max_length", None)
+    if length is not None and length < 1:
+        raise UsageError(f"expected length ≥ 1, got {length}")
     if longest is None:
-        return _WIDTHS
-    taken = gap.fill(1, model).canvas.ids.shape[1] - 1
-    return tuple(width for width in _WIDTHS if taken + width <= longest) or _WIDTHS[:1]
+        return (_WIDTHS if length is None else (length,)), None
+    half = tuple(width for width in _WIDTHS if 2 * width <= longest) or _WIDTHS[:1]
+    widths = half if length is None else (length,)
+    room = longest - max(widths)
+    if room < _LEAST_CONTEXT:
+        most = longest - _LEAST_CONTEXT
+        raise UsageError(
+            f"the model reads {longest} tokens: expected length ≤ {most}, got {length}"
+        )
+    return widths, room
 
 
 def _fits(
