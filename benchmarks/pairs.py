@@ -65,15 +65,20 @@ def diffusion(
     if not folder.exists():
         keep(learnt, out / "train.jsonl")
         keep(held, out / "valid.jsonl")
-        command = [sys.executable, "-m", sfumato_apps.cli.__name__, "train", "--out", str(folder)]
-        command += ["--data", str(out / "train.jsonl"), "--valid", str(out / "valid.jsonl")]
-        command += ["--vocabulary", str(budget.vocabulary), "--slack", str(budget.slack)]
-        command += ["--max-length", str(budget.max_length), "--minutes", str(budget.minutes)]
-        command += ["--evaluate-every", "1000"]
-        before = _children()
-        subprocess.run(command, check=True)
-        (out / "cpu_seconds").write_text(f"{_children() - before:.0f}")
+        seconds = train(folder, out / "train.jsonl", out / "valid.jsonl", budget)
+        (out / "cpu_seconds").write_text(f"{seconds:.0f}")
     return load(str(folder))
+
+
+def train(folder: Path, data: Path, valid: Path, budget: Budget, *more: str) -> float:
+    """`sfumato train` in a process of its own; the CPU seconds that it used."""
+    command = [sys.executable, "-m", sfumato_apps.cli.__name__, "train", "--out", str(folder)]
+    command += ["--data", str(data), "--valid", str(valid)]
+    command += ["--vocabulary", str(budget.vocabulary), "--slack", str(budget.slack)]
+    command += ["--max-length", str(budget.max_length), "--minutes", str(budget.minutes)]
+    before = _children()
+    subprocess.run([*command, "--evaluate-every", "1000", *more], check=True)
+    return _children() - before
 
 
 def _children() -> float:
