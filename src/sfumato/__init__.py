@@ -39,7 +39,8 @@ _NAMES = {
     "sampling.parts.planners": ("Blocks", "Order"),
     "sampling.parts.quotas": ("EntropyBound", "Even", "Threshold"),
     "sampling.parts.logits": ("TokenSampler",),
-    "sampling.parts.constraints": ("Ban", "Repetition"),
+    "sampling.parts.constraints.bans": ("Ban",),
+    "sampling.parts.constraints.repeats": ("Repetition",),
     "sampling.parts.guidance": ("ClassifierFree",),
     "sampling.decoding": ("DecodingPolicy",),
     "sampling.ancestral": ("Ancestral",),
@@ -91,8 +92,8 @@ if TYPE_CHECKING:  # what __getattr__ finds, once more for type checkers and edi
     from sfumato.sampling.decoding import DecodingPolicy as DecodingPolicy
     from sfumato.sampling.frames import Frame as Frame
     from sfumato.sampling.loop import sample as sample
-    from sfumato.sampling.parts.constraints import Ban as Ban
-    from sfumato.sampling.parts.constraints import Repetition as Repetition
+    from sfumato.sampling.parts.constraints.bans import Ban as Ban
+    from sfumato.sampling.parts.constraints.repeats import Repetition as Repetition
     from sfumato.sampling.parts.guidance import ClassifierFree as ClassifierFree
     from sfumato.sampling.parts.logits import TokenSampler as TokenSampler
     from sfumato.sampling.parts.planners import Blocks as Blocks

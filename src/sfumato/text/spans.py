@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from sfumato.errors import UsageError
+from sfumato.text.batching import prompt_ids
 from sfumato.text.canvas import Hole
-from sfumato.text.template import Fill, following_ids, ids_before, lay_fill
+from sfumato.text.template import Fill, following_ids, lay_fill
 from sfumato.text.vocabulary import Vocabulary
 from sfumato.text.words import Span, is_spaced_word, is_unspaced, word_spans
 
@@ -91,6 +92,19 @@ def open_spans(
             seen[index + 1] = " " + seen[index + 1]
     fill = lay_fill(literals, holes, vocabulary, seen=seen, opening=opening)
     return Opening(source=text, spans=merged, fill=fill)
+
+
+def ids_before(prompt: str | None, vocabulary: Vocabulary) -> tuple[tuple[int, ...], str]:
+    """What a prompt puts before a text: its ids, and the space that the first word carries.
+
+    Example:
+        >>> from sfumato.text.vocabulary import learn_vocabulary
+        >>> words = learn_vocabulary(["hi"], size=300)
+        >>> ids_before("hi ", words) == (prompt_ids("hi", words), " ")
+        True
+    """
+    head = prompt or ""
+    return prompt_ids(head.removesuffix(" "), vocabulary), " " if head.endswith(" ") else ""
 
 
 def close_spans(opening: Opening, ids: Sequence[int], vocabulary: Vocabulary) -> str:

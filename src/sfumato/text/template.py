@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 
 from sfumato.errors import UsageError
-from sfumato.text.batching import prompt_ids
 from sfumato.text.canvas import Canvas, Hole, Locked, Part, lay_out
 from sfumato.text.vocabulary import Vocabulary
 
@@ -132,8 +131,8 @@ def lay_fill(
         >>> lay_fill(("the", " sat"), [Hole(slots=2)], words).holes
         ((2, 4),)
     """
-    opening = prompt_ids("", vocabulary) if opening is None else opening
-    parts: list[Part] = [Locked(ids=tuple(opening))]
+    bos = () if vocabulary.bos is None else (vocabulary.bos,)
+    parts: list[Part] = [Locked(ids=bos if opening is None else tuple(opening))]
     places: list[tuple[int, int]] = []
     for index, (literal, hole) in enumerate(zip_longest(seen or literals, holes)):
         parts.append(Locked(ids=locked_ids(literal, vocabulary, index=index, last=hole is None)))
@@ -279,19 +278,6 @@ def locked_ids(literal: str, vocabulary: Vocabulary, *, index: int, last: bool) 
     spare = literal.endswith(" ") and not last and (literal != " " or index == 0)
     text = literal[:-1] if spare else literal
     return following_ids(text, vocabulary) if index else vocabulary.encode(text)
-
-
-def ids_before(prompt: str | None, vocabulary: Vocabulary) -> tuple[tuple[int, ...], str]:
-    """What a prompt puts before a text: its ids, and the space that the first word carries.
-
-    Example:
-        >>> from sfumato.text.vocabulary import learn_vocabulary
-        >>> words = learn_vocabulary(["hi"], size=300)
-        >>> ids_before("hi ", words) == (prompt_ids("hi", words), " ")
-        True
-    """
-    head = prompt or ""
-    return prompt_ids(head.removesuffix(" "), vocabulary), " " if head.endswith(" ") else ""
 
 
 def following_ids(text: str, vocabulary: Vocabulary) -> tuple[int, ...]:

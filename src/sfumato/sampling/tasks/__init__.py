@@ -12,7 +12,7 @@ seed and not on what is written beside it.
     writing.py    write, complete, complete_each, rewrite
     filling.py    fill
     between.py    fim, bridge
-    choosing.py   which words to change: surprise, attribution
+    choosing.py   which words to change: surprise, rewriting, attribution
     editing.py    edit
     detoxing.py   detox
 """
@@ -20,7 +20,12 @@ seed and not on what is written beside it.
 from __future__ import annotations
 
 from sfumato.sampling.tasks.between import bridge, fim
-from sfumato.sampling.tasks.choosing import Attribution, PseudoLikelihood, Surprise
+from sfumato.sampling.tasks.choosing import (
+    Attribution,
+    PseudoLikelihood,
+    Rewriting,
+    Surprise,
+)
 from sfumato.sampling.tasks.detoxing import Judge, detox, detox_each
 from sfumato.sampling.tasks.editing import edit
 from sfumato.sampling.tasks.filling import fill
@@ -44,6 +49,7 @@ __all__ = [
     "Model",
     "Policy",
     "PseudoLikelihood",
+    "Rewriting",
     "Sample",
     "Surprise",
     "ban_texts",

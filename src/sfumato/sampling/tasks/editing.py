@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sfumato.protocols import Scorer
-from sfumato.sampling.tasks.choosing import Chooser, Surprise, choose_spans
+from sfumato.sampling.tasks.choosing import Chooser, Rewriting, Surprise, choose_spans
 from sfumato.sampling.tasks.jobs import (
     Edit,
     How,
@@ -58,8 +58,9 @@ def edit(
         text: what to edit.
         spans: what to rewrite: start and stop in characters; start = stop is a place for an
             insertion. If not given, `choose` finds words.
-        choose: scores every word, higher to be changed first: `Surprise(model=…)`, which is the
-            default, `Attribution(scorer=…)`, or a callable of yours.
+        choose: scores every word, higher to be changed first: `Surprise(model=…)`, the default;
+            `Rewriting(model=…, prompt=…)`, the default with a prompt; `Attribution(scorer=…)`; or
+            a callable of yours.
         budget: the most words that `choose` opens, or as a float the largest share of them.
         least: words that `choose` scores no higher than this are left alone; if not given, 0,
             and 3 nats for the model's surprise: what it gives 5 % is not worth a change.
@@ -92,7 +93,8 @@ def edit(
         ('a cat', 0.67)
     """
     if spans is None:
-        chooser = Surprise(model=model, prompt=prompt) if choose is None else choose
+        usually = Surprise(model=model) if prompt is None else Rewriting(model=model, prompt=prompt)
+        chooser = usually if choose is None else choose
         usual = _UNSURPRISING if isinstance(chooser, Surprise) else 0.0
         spans = choose_spans(text, chooser, budget=budget, least=usual if least is None else least)
     opening = open_spans(text, spans, model.vocabulary, extra=extra, prompt=prompt)
