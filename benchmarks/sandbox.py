@@ -149,7 +149,7 @@ def _refuse(folder: Path, *, sockets: bool) -> None:
         if event.startswith(WRITING) and any(map(outside, args)):
             raise PermissionError(f"the sandbox refuses {event} outside of its folder")
 
-    # The one way to a process that raises no event; `import subprocess` fails without it.
+    # Calling this module starts a process without raising an event.
     sys.modules["_posixsubprocess"] = None  # type: ignore[assignment]
     sys.addaudithook(hook)
 
