@@ -5,9 +5,9 @@
 Pairs of sentences, from scratch; sentences of the same words, in whatever order, are on one side
 of the split. `sfumato train` learns the pairs, then a Llama of the same size for the same CPU
 time. For the held-out sentences the diffusion model writes the answer from noise (free), or edits
-the source (minimal): the words that its free answer has otherwise, or those that surprise it, are
-opened, all else is locked. From how much surprise on is chosen by sentences set aside from the
-training part. What is in the folder is not done again.
+the source (minimal): the words that surprise it are opened, all else is locked. From how much
+surprise on is chosen by sentences set aside from the training part. What is in the folder is not
+done again.
 
 What the canvas gives away: a free one has `ROOM` slots more than the source has tokens, which is
 within the spare slots of training; an opened word has as many slots as it had tokens, and
@@ -33,7 +33,7 @@ from sfumato.models.checkpoints import Checkpoint
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.parts.logits import TokenSampler
 from sfumato.sampling.parts.quotas import Threshold
-from sfumato.sampling.tasks import Rewriting, Surprise, complete, edit
+from sfumato.sampling.tasks import Surprise, complete, edit
 from sfumato.sampling.tasks.choosing import highest
 from sfumato.text.records import PairRecord
 from sfumato.text.spans import cut, join_neighbours
@@ -128,18 +128,6 @@ class Minimal:
         return self.write(source, self.open(source, self.scores(source), nats))
 
 
-def otherwise(model: Checkpoint, source: str, extra: int) -> Written:
-    """The source with those words rewritten that the free answer has otherwise."""
-    passes: list[None] = []
-    counter = model.denoiser.register_forward_hook(lambda *_: passes.append(None))
-    prompt, words = prompt_of(source), word_spans(source)
-    scores = Rewriting(model=model, prompt=prompt)(source, words)
-    spans = join_neighbours(source, highest(words, scores, 0.5))
-    (one,) = edit(model, source, spans=spans, extra=extra, policy=SURE, prompt=prompt)
-    counter.remove()
-    return Written(text=one.text, passes=len(passes), spans=spans)
-
-
 def changes(source: str, text: str) -> set[tuple[int, str | None]]:
     """What stands in a text where the source has another word, by number."""
     both = zip_longest(source.split(), text.split())
@@ -213,9 +201,6 @@ def main() -> None:
         nats = minimal.best_nats(known[1])
         name = f"minimal, {'all words hidden' if blind else 'word by word'}, {nats} nats"
         found[name] = [minimal.answer(source, nats) for source, _ in held]
-    found["minimal, where it writes otherwise"] = [
-        otherwise(model, source, options.extra) for source, _ in held
-    ]
     prompts = [prompt_of(source) for source, _ in held]
     texts = pairs.rival_answers(llama, model, prompts, temperature=0, length=LENGTH)
     found["autoregressive"] = [

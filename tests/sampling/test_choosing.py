@@ -16,7 +16,6 @@ from sfumato.noise.uniform import UniformProcess
 from sfumato.sampling.tasks import (
     Attribution,
     PseudoLikelihood,
-    Rewriting,
     Surprise,
     detox,
     edit,
@@ -24,6 +23,7 @@ from sfumato.sampling.tasks import (
 from sfumato.sampling.tasks.choosing import allowed
 from sfumato.text.batching import encode, prompt_ids
 from sfumato.text.records import PairRecord
+from sfumato.text.spans import open_spans
 from sfumato.text.words import word_spans
 
 
@@ -73,7 +73,6 @@ def test_a_model_of_pairs_reads_its_prompt_before_the_text(prompt: str) -> None:
     (one,) = edit(model, text, prompt=prompt, budget=2, extra=0)
     assert (one.text, one.source) == (expected, text)
     head = prompt_ids(prompt.removesuffix(" "), WORDS)
-    assert one.trace is not None
     assert tuple(slot.id for slot in one.trace.slots[: len(head)] if slot.locked) == head
     (same,) = edit(model, expected, prompt=prompt)
     assert (same.text, same.passes) == (expected, 0)
@@ -143,21 +142,11 @@ def test_noise_without_marks_says_so() -> None:
     assert edit(model, TEXT, spans=[SPAN])[0].text.startswith("the")
 
 
-def test_a_rewriting_scores_what_it_changes() -> None:
-    """The model writes another sentence after its prompt; the words it keeps score nothing."""
-    text, prompt = "the stupid dog sat on the mat", "the stupid dog sat on the mat\n"
-    model = told(len(prompt_ids(prompt, WORDS)), "the cat sat on a mat")
-    scores = Rewriting(model=model, prompt=prompt)(text, word_spans(text))
-    assert scores == [0, 1, 1, 0, 0, 1, 0]
-    drawn = Rewriting(model=model, prompt=prompt, n=3)(text, word_spans(text))
-    assert drawn == scores, "a model that is sure says the same every time"
-    with pytest.raises(UsageError, match="n ≥ 1"):
-        Rewriting(model=model, prompt=prompt, n=0)
-
-
-def test_a_model_of_pairs_chooses_by_its_rewriting() -> None:
-    """Only what the rewriting changes is opened, and only if there is a prompt."""
+def test_after_a_prompt_words_are_chosen_blind_and_do_not_grow() -> None:
+    """Only what the model writes otherwise is opened, with the slots that it had."""
     text, prompt = "the stupid dog sat", "the stupid dog sat\n"
     model = told(len(prompt_ids(prompt, WORDS)), "the stupid cat sat")
-    (one,) = edit(model, text, prompt=prompt, extra=0)
+    (one,) = edit(model, text, prompt=prompt)
     assert [part.text.strip() for part in one.segments if part.kind == "removed"] == ["dog"]
+    opened = open_spans(text, [(11, 14)], WORDS, extra=0, prompt=prompt).fill.canvas
+    assert one.passes <= int(opened.editable.sum())

@@ -95,22 +95,6 @@ def diff(source: str, text: str) -> tuple[Segment, ...]:
     return tuple(found)
 
 
-def lost(source: str, text: str) -> set[int]:
-    """The characters of a source that another text does not keep, by `diff`.
-
-    Example:
-        >>> sorted(lost("a bad cat", "a good cat"))
-        [2, 3, 4]
-    """
-    found: set[int] = set()
-    place = 0
-    for segment in diff(source, text):
-        stop = place + len(segment.text) * (segment.kind != "written")
-        found |= {*range(place, stop)} if segment.kind == "removed" else set()
-        place = stop
-    return found
-
-
 def share_kept(segments: Sequence[Segment]) -> float:
     """Share of the first text's words that are kept, 1 if it has none.
 

@@ -13,7 +13,7 @@ def edit(
     scoring: Scoring = Scoring(),
     budget: str = "0.15",
     least: float | None = None,
-    extra: int = 2,
+    extra: int | None = None,
     from_pairs: bool = False,
     joint: str | None = None,
     candidates: Candidates = Candidates(),
@@ -37,7 +37,7 @@ def edit(
         scoring: Finds words instead of the model's surprise.
         budget: The most words to change, such as 2, or the largest share of them, such as 0.2.
         least: Words that score no higher are left alone; 3 nats of surprise, or 0, if left out.
-        extra: Tokens that a span may grow by.
+        extra: Tokens that a span may grow by; by default 2, and none with --from-pairs.
         from_pairs: The model was trained on pairs: it reads the text as its prompt, and the text
             with its spans open stands in the place of the answer.
         joint: What stands between text and answer in the pairs, \n for a line break; a space if

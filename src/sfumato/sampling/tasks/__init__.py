@@ -12,7 +12,7 @@ seed and not on what is written beside it.
     writing.py    write, complete, complete_each, rewrite
     filling.py    fill
     between.py    fim, bridge
-    choosing.py   which words to change: surprise, rewriting, attribution
+    choosing.py   which words to change: surprise, attribution
     editing.py    edit
     detoxing.py   detox
 """
@@ -23,7 +23,6 @@ from sfumato.sampling.tasks.between import bridge, fim
 from sfumato.sampling.tasks.choosing import (
     Attribution,
     PseudoLikelihood,
-    Rewriting,
     Surprise,
 )
 from sfumato.sampling.tasks.detoxing import Judge, detox, detox_each
@@ -49,7 +48,6 @@ __all__ = [
     "Model",
     "Policy",
     "PseudoLikelihood",
-    "Rewriting",
     "Sample",
     "Surprise",
     "ban_texts",

@@ -11,7 +11,7 @@ Legend of shapes: `B` rows, `L` positions.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 
 import torch
@@ -19,24 +19,14 @@ import torch
 from sfumato.errors import UsageError
 from sfumato.protocols import Scorer
 from sfumato.sampling.ancestral import marks_noise
-from sfumato.sampling.parts.logits import TokenSampler
-from sfumato.sampling.tasks.jobs import (
-    SUREST,
-    Model,
-    device_of,
-    policy_for,
-    scores_of,
-    specials_of,
-)
-from sfumato.sampling.tasks.writing import complete
+from sfumato.sampling.tasks.jobs import Model, device_of, scores_of, specials_of
 from sfumato.text.spans import cut, ids_before, join_neighbours, without
 from sfumato.text.template import following_ids, locked_ids
 from sfumato.text.vocabulary import Vocabulary
-from sfumato.text.words import Span, lost, word_spans
+from sfumato.text.words import Span, word_spans
 
 Chooser = Callable[[str, Sequence[Span]], Sequence[float]]
 Masked = tuple[list[int], list[int]]
-_ROOM = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,39 +98,6 @@ class Attribution:
         if found and max(found) <= 0:
             return scores_of(self.scorer, [text[start:stop] for start, stop in words])
         return found
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rewriting:
-    """Scores words by how often a model of pairs changes them when it writes the text anew.
-
-    The whole answer tells where it differs from the text; `edit` then opens these words only.
-
-    Attributes:
-        model: a checkpoint that was trained on pairs.
-        prompt: what it reads before the answer; often the text itself and what joins the two.
-        n: ways to write it anew; a single one takes the likeliest tokens.
-
-    Raises:
-        UsageError: fewer than one way.
-    """
-
-    model: Model
-    prompt: str
-    n: int = 1
-
-    def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"expected n ≥ 1, got {self.n}")
-
-    def __call__(self, text: str, words: Sequence[Span]) -> list[float]:
-        """The share of the ways in which each word is not kept."""
-        room = len(self.model.vocabulary.encode(text)) + _ROOM
-        tokens = TokenSampler(temperature=0.0 if self.n == 1 else 1.0)
-        policy = policy_for(self.model, None, steps=room, usual=replace(SUREST, tokens=tokens))
-        answers = complete(self.model, self.prompt, n=self.n, length=room, policy=policy)
-        gone = [lost(text, one.text.removeprefix(" ")) for one in answers]
-        return [sum(bool(places & {*range(*word)}) for places in gone) / self.n for word in words]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

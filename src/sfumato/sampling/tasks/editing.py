@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sfumato.protocols import Scorer
-from sfumato.sampling.tasks.choosing import Chooser, Rewriting, Surprise, choose_spans
+from sfumato.sampling.tasks.choosing import Chooser, Surprise, choose_spans
 from sfumato.sampling.tasks.jobs import (
     Edit,
     How,
@@ -38,7 +38,7 @@ def edit(
     choose: Chooser | None = None,
     budget: int | float = 0.15,
     least: float | None = None,
-    extra: int = 2,
+    extra: int | None = None,
     n: int = 1,
     seed: int = 0,
     policy: Policy | None = None,
@@ -58,13 +58,13 @@ def edit(
         text: what to edit.
         spans: what to rewrite: start and stop in characters; start = stop is a place for an
             insertion. If not given, `choose` finds words.
-        choose: scores every word, higher to be changed first: `Surprise(model=…)`, the default;
-            `Rewriting(model=…, prompt=…)`, the default with a prompt; `Attribution(scorer=…)`; or
-            a callable of yours.
+        choose: scores every word, higher to be changed first: `Surprise(model=…)`, which is the
+            default and after a prompt blind, `Attribution(scorer=…)`, or a callable of yours.
         budget: the most words that `choose` opens, or as a float the largest share of them.
         least: words that `choose` scores no higher than this are left alone; if not given, 0,
             and 3 nats for the model's surprise: what it gives 5 % is not worth a change.
-        extra: tokens that a span may grow by; a model fills more slots than it needs.
+        extra: tokens that a span may grow by, as a model fills more slots than it needs; if not
+            given, 2, and none after a prompt.
         n: how many ways to rewrite; the i-th has the seed `seed + i`.
         seed: seed of the first.
         policy: how to write.
@@ -93,11 +93,12 @@ def edit(
         ('a cat', 0.67)
     """
     if spans is None:
-        usually = Surprise(model=model) if prompt is None else Rewriting(model=model, prompt=prompt)
+        usually = Surprise(model=model, prompt=prompt, blind=prompt is not None)
         chooser = usually if choose is None else choose
         usual = _UNSURPRISING if isinstance(chooser, Surprise) else 0.0
         spans = choose_spans(text, chooser, budget=budget, least=usual if least is None else least)
-    opening = open_spans(text, spans, model.vocabulary, extra=extra, prompt=prompt)
+    room = (2 if prompt is None else 0) if extra is None else extra
+    opening = open_spans(text, spans, model.vocabulary, extra=room, prompt=prompt)
     steps = int(opening.fill.canvas.editable.sum())
     chosen = policy_for(model, policy, steps=steps, ban=ban)
     rows = [row_of(opening, seed + i, model.vocabulary) for i in range(n)]
