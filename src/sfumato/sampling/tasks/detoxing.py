@@ -47,9 +47,9 @@ class Judge:
             0.5 suits a classifier's probability, 0 a word list.
         meaning: source and text to how much of the meaning is kept, 0 to 1; by default how
             much of the spelling (`likeness`).
-        fluent: texts to how fluent they are, 0 to 1. By default the geometric mean of the
-            tokens' probabilities under the model, as a share of the source's, at most 1. The
-            model also chose the words: judge with another scorer if you can.
+        fluent: texts to how fluent they are, 0 to 1. By default p / (p + p of the source) with
+            the geometric mean p of the tokens' probabilities under the model, so 0.5 for the
+            source. The model also chose the words: judge with another scorer if you can.
 
     Example:
         >>> Judge(toxic=lambda texts: [0.0 for _ in texts]).threshold
@@ -83,7 +83,7 @@ class Judge:
         texts = list(dict.fromkeys(text for pair in pairs if pair[0] != pair[1] for text in pair))
         nats = dict(zip(texts, scores_of(PseudoLikelihood(model=model), texts), strict=True))
         return [
-            1.0 if source == text else math.exp(min(0.0, nats[text] - nats[source]))
+            0.5 if source == text else 1 / (1 + math.exp(nats[source] - nats[text]))
             for source, text in pairs
         ]
 
