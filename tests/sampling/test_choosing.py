@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pytest
 import torch
 from tests.sampling.fakes import Counter, Whim
-from tests.sampling.told import SPAN, TEXT, WORDS, Model, told, whimsical
-from torch import Tensor
+from tests.sampling.told import SPAN, TEXT, WORDS, Expects, Model, told, whimsical
 
 from sfumato.errors import UsageError
 from sfumato.noise.uniform import UniformProcess
@@ -21,27 +19,9 @@ from sfumato.sampling.tasks import (
     edit,
 )
 from sfumato.sampling.tasks.choosing import allowed
-from sfumato.text.batching import encode, prompt_ids
-from sfumato.text.records import PairRecord
+from sfumato.text.batching import prompt_ids
 from sfumato.text.spans import open_spans
 from sfumato.text.words import word_spans
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expects:
-    """Gives a token at a position the probability 0.9 if it stands in a text, else little."""
-
-    text: str
-    prompt: str = ""
-
-    def __call__(
-        self, x_t: Tensor, where: Tensor, *, attend: Tensor | None = None, t: Tensor | None = None
-    ) -> Tensor:
-        pair = PairRecord(prompt=self.prompt, completion=self.text)
-        ids = torch.tensor(encode(pair, WORDS, max_length=200).ids)
-        share = torch.full((int(where.sum()), WORDS.size), 0.1 / (WORDS.size - 1))
-        places = where.nonzero()[:, 1].clamp(max=len(ids) - 1)
-        return share.scatter(1, ids[places][:, None], 0.9).log()
 
 
 def test_surprise_by_hand() -> None:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sampling.fakes import Counter, Whim
-from tests.sampling.told import SPAN, TEXT, WORDS, Model, in_span, told, whimsical
+from tests.sampling.told import SPAN, TEXT, WORDS, Expects, Model, in_span, told, whimsical
 from tests.text import vocabularies
 from tests.text.test_words import TEXTS
 from torch import Tensor
@@ -19,6 +19,7 @@ from sfumato.errors import ModelError, UsageError
 from sfumato.sampling.tasks import (
     Attribution,
     Judge,
+    PseudoLikelihood,
     best_first,
     bridge,
     complete,

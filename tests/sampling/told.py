@@ -11,6 +11,8 @@ from torch import Tensor
 
 from sfumato.noise.masked import MaskedProcess
 from sfumato.protocols import Denoiser, Process
+from sfumato.text.batching import encode
+from sfumato.text.records import PairRecord
 from sfumato.text.spans import open_spans, spans_of
 from sfumato.text.vocabulary import Vocabulary, learn_vocabulary
 
@@ -54,6 +56,23 @@ def told(start: int, text: str) -> Model:
 def in_span(text: str, span: tuple[int, int], written: str, extra: int = 2) -> Model:
     """A model that writes into the first span of an opened text."""
     return told(open_spans(text, [span], WORDS, extra=extra).fill.holes[0][0], written)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expects:
+    """Gives a token at a position the probability 0.9 if it stands in a text, else little."""
+
+    text: str
+    prompt: str = ""
+
+    def __call__(
+        self, x_t: Tensor, where: Tensor, *, attend: Tensor | None = None, t: Tensor | None = None
+    ) -> Tensor:
+        pair = PairRecord(prompt=self.prompt, completion=self.text)
+        ids = torch.tensor(encode(pair, WORDS, max_length=200).ids)
+        share = torch.full((int(where.sum()), WORDS.size), 0.1 / (WORDS.size - 1))
+        places = where.nonzero()[:, 1].clamp(max=len(ids) - 1)
+        return share.scatter(1, ids[places][:, None], 0.9).log()
 
 
 TEXT = "the stupid dog sat on the mat"
