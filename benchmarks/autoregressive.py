@@ -57,8 +57,11 @@ def train(
     to tell when: the averaged weights that predict it best are kept, and training ends when they
     are `PATIENCE` looks old.
     """
-    examples = random.Random(seed).sample(examples, len(examples))
-    aside, learnt = examples[: len(examples) // 20], examples[len(examples) // 20 :]
+    # By what is learnt, not by row: the same text may follow several prompts.
+    texts = sorted({_learnt(example) for example in examples})
+    apart = set(random.Random(seed).sample(texts, len(texts) // 20))
+    aside = [example for example in examples if _learnt(example) in apart]
+    learnt = [example for example in examples if _learnt(example) not in apart]
     groups = parameter_groups(model, lr=PEAK, weight_decay=DECAY, orthogonal=True)
     optimizer = Muon(groups, lr=PEAK)
     peaks = [group["lr"] for group in groups]
@@ -90,6 +93,11 @@ def train(
     print(f"autoregressive: {size:.2f}M parameters, the best of {step} steps is {best_step}")
     print(f"autoregressive: {used:.0f} of {seconds:.0f} CPU seconds", flush=True)
     model.eval()
+
+
+def _learnt(example: Example) -> tuple[int, ...]:
+    pairs = zip(example.ids, example.trained, strict=True)
+    return tuple(token for token, trained in pairs if trained)
 
 
 def padded(examples: Sequence[Example], pad: int) -> tuple[Tensor, Tensor, Tensor]:
