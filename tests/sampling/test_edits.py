@@ -19,7 +19,6 @@ from sfumato.errors import ModelError, UsageError
 from sfumato.sampling.tasks import (
     Attribution,
     Judge,
-    PseudoLikelihood,
     best_first,
     bridge,
     complete,
@@ -186,9 +185,18 @@ def test_fluency_tells_rewrites_apart_when_the_source_is_unlikely() -> None:
     pairs = [(source, source), (source, good), (source, worse)]
     same, best, second = (v.fluency for v in nothing.verdicts(model, pairs))
     assert same == 0.5 < second < best < 1
-    nats = PseudoLikelihood(model=model)([source, good])
-    share = torch.tensor(nats).exp()
-    assert best == pytest.approx(float(share[1] / share.sum()))
+
+
+def test_fluency_charges_for_what_is_added() -> None:
+    """Any token has 1 / V: p of k tokens is V^(−k / tokens of the source)."""
+    model = Model(denoiser=lambda x_t, where, **_: torch.zeros(int(where.sum()), WORDS.size))
+    judge = Judge(toxic=lambda texts: [0.0] * len(texts))
+    source, *forms = texts = ["the stupid dog sat", "the dog sat", "the cat and the dog sat"]
+    size, *sizes = [len(WORDS.encode(text)) + 1 for text in texts]
+    found = [one.fluency for one in judge.verdicts(model, [(source, form) for form in forms])]
+    exact = [1 / (1 + WORDS.size ** ((k - size) / size)) for k in sizes]
+    assert found == pytest.approx(exact)
+    assert found[0] > 0.5 > found[1]
 
 
 def test_a_clean_text_costs_nothing() -> None:

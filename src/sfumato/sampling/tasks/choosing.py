@@ -127,16 +127,23 @@ class PseudoLikelihood:
 
     def __call__(self, texts: Sequence[str]) -> list[float]:
         """Nats a token, at most 0."""
+        sums = self.sums(texts)
+        return [total / self.size(text) for total, text in zip(sums, texts, strict=True)]
+
+    def size(self, text: str) -> int:
+        """How many tokens of a text are judged: all of them and the end."""
+        return len(self.model.vocabulary.encode(text)) + 1
+
+    def sums(self, texts: Sequence[str]) -> list[float]:
+        """Nats of each whole text, at most 0."""
         vocabulary = self.model.vocabulary
         opening = [] if vocabulary.bos is None else [vocabulary.bos]
         rows: list[Masked] = []
         owner: list[int] = []
         totals = [0.0] * len(texts)
-        counts = [0] * len(texts)
         for index, text in enumerate(texts):
             ids = [*opening, *vocabulary.encode(text), vocabulary.eos]
             judged = range(len(opening), len(ids))
-            counts[index] = len(judged)
             for fold in range(min(self.folds, len(judged))):
                 rows.append((ids, list(judged)[fold :: self.folds]))
                 owner.append(index)
@@ -144,7 +151,7 @@ class PseudoLikelihood:
             owner, log_likelihoods(self.model, rows, self.batch_size), strict=True
         ):
             totals[index] += sum_
-        return [total / count for total, count in zip(totals, counts, strict=True)]
+        return totals
 
 
 def choose_spans(

@@ -47,9 +47,9 @@ class Judge:
             0.5 suits a classifier's probability, 0 a word list.
         meaning: source and text to how much of the meaning is kept, 0 to 1; by default how
             much of the spelling (`likeness`).
-        fluent: texts to how fluent they are, 0 to 1. By default p / (p + p of the source) with
-            the geometric mean p of the tokens' probabilities under the model, so 0.5 for the
-            source. The model also chose the words: judge with another scorer if you can.
+        fluent: texts to how fluent they are, 0 to 1. By default p / (p + p of the source), where p
+            is the pseudo-likelihood of the whole text to the power of 1 / tokens of the source.
+            The model also chose the words: judge with another scorer if you can.
 
     Example:
         >>> Judge(toxic=lambda texts: [0.0 for _ in texts]).threshold
@@ -80,12 +80,11 @@ class Judge:
     def _fluency(self, model: Model, pairs: Sequence[Pair]) -> list[float]:
         if self.fluent is not None:
             return scores_of(self.fluent, [text for _, text in pairs])
+        likelihood = PseudoLikelihood(model=model)
         texts = list(dict.fromkeys(text for pair in pairs if pair[0] != pair[1] for text in pair))
-        nats = dict(zip(texts, scores_of(PseudoLikelihood(model=model), texts), strict=True))
-        return [
-            0.5 if source == text else 1 / (1 + math.exp(nats[source] - nats[text]))
-            for source, text in pairs
-        ]
+        nats = dict(zip(texts, scores_of(likelihood.sums, texts), strict=True))
+        gains = ((nats.get(b, 0.0) - nats.get(a, 0.0)) / likelihood.size(a) for a, b in pairs)
+        return [(1 + math.tanh(gain / 2)) / 2 for gain in gains]
 
 
 def detox(
