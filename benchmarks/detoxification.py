@@ -33,7 +33,6 @@ What is in the folder is not done again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -41,6 +40,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+import contestants
 import judges
 import pairs
 from contest import table
@@ -50,7 +50,7 @@ from transformers import LlamaForCausalLM
 from sfumato.errors import UsageError
 from sfumato.evaluation.loops import loop_rate
 from sfumato.evaluation.records import mean_metric
-from sfumato.models.checkpoints import Checkpoint, load
+from sfumato.models.checkpoints import Checkpoint
 from sfumato.protocols import Scorer
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.parts.logits import TokenSampler
@@ -108,7 +108,10 @@ class Writers:
     def budget(self, slack: int) -> pairs.Budget:
         """How a model is trained."""
         return pairs.Budget(
-            minutes=self.minutes, vocabulary=VOCABULARY, slack=slack, max_length=128
+            vocabulary=VOCABULARY,
+            slack=slack,
+            max_length=128,
+            more=("--minutes", str(self.minutes)),
         )
 
     def detox(self, sources: Sequence[str]) -> list[str]:
@@ -133,16 +136,13 @@ class Writers:
         return pairs.rival_answers(llama, model, prompts, temperature=0.0, length=LENGTH)
 
     def _masked(self) -> Checkpoint:
-        folder = self.out / "clean"
-        if not folder.exists():
-            texts = [*(text for row in self.learnt for text in row.neutral), *self.more]
-            random.Random(pairs.SEED).shuffle(texts)
-            files = self.out / "clean-valid.jsonl", self.out / "clean-train.jsonl"
-            for file, part in zip(files, (texts[:VALID], texts[VALID:]), strict=True):
-                lines = [json.dumps({"text": text}, ensure_ascii=False) for text in part]
-                file.write_text("\n".join(lines), encoding="utf-8")
-            pairs.train(folder, files[1], files[0], self.budget(8), "--holes", "0.5")
-        return load(str(folder))
+        texts = [*(text for row in self.learnt for text in row.neutral), *self.more]
+        random.Random(pairs.SEED).shuffle(texts)
+        files = self.out / "clean-valid.jsonl", self.out / "clean-train.jsonl"
+        for file, part in zip(files, (texts[:VALID], texts[VALID:]), strict=True):
+            lines = [json.dumps({"text": text}, ensure_ascii=False) for text in part]
+            file.write_text("\n".join(lines), encoding="utf-8")
+        return pairs.train(self.out / "clean", *files[::-1], self.budget(8), "--holes", "0.5")
 
     def _of_pairs(self) -> tuple[Checkpoint, LlamaForCausalLM]:
         records = [
@@ -192,14 +192,9 @@ def figures(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path)
+    parser = contestants.parser(__doc__, minutes=18.0)
     parser.add_argument("--language", choices=[*LANGUAGES], required=True)
-    parser.add_argument("--minutes", type=float, default=18.0)
     parser.add_argument("--n", type=int, default=400)
-    parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     out = options.out
     out.mkdir(parents=True, exist_ok=True)

@@ -5,18 +5,15 @@ from __future__ import annotations
 import ast
 import json
 import random
-import subprocess
-import sys
 import sysconfig
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pairs
+import contestants
 
-import sfumato_apps.cli
-from sfumato.models.checkpoints import Checkpoint, load
+from sfumato.models.checkpoints import Checkpoint
 from sfumato.text.records import InfillRecord
 
 SKIPPED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
@@ -152,19 +149,12 @@ def train(
     out: Path, learnt: Sequence[Piece], held: Sequence[Piece], *, minutes: float
 ) -> Checkpoint:
     """`sfumato train` on pieces, whole and with a gap; or what an earlier run left there."""
-    folder = out / "diffusion"
-    if not folder.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", sfumato_apps.cli.__name__, "train", "--out", str(folder)]
-        command += ["--data", *_files(learnt, out, "train")]
-        command += ["--valid", *_files(held, out, "valid")]
-        command += ["--vocabulary", str(VOCABULARY), "--slack", str(SLACK)]
-        command += ["--holes", str(HOLES), "--max-length", str(LENGTH)]
-        command += ["--minutes", str(minutes), "--evaluate-every", "1000", "--valid-texts", "200"]
-        before = pairs.children()
-        subprocess.run(command, check=True)
-        (out / "cpu_seconds").write_text(f"{pairs.children() - before:.0f}")
-    return load(str(folder))
+    out.mkdir(parents=True, exist_ok=True)
+    options = ["--data", *_files(learnt, out, "train"), "--valid", *_files(held, out, "valid")]
+    options += ["--vocabulary", str(VOCABULARY), "--slack", str(SLACK)]
+    options += ["--holes", str(HOLES), "--max-length", str(LENGTH)]
+    options += ["--minutes", str(minutes), "--evaluate-every", "1000", "--valid-texts", "200"]
+    return contestants.diffusion(out / "diffusion", *options)
 
 
 def _files(pieces: Sequence[Piece], out: Path, name: str) -> list[str]:

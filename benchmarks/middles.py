@@ -16,7 +16,6 @@ A middle is exact if it is the true one but for white space at its end. Similari
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+import contestants
 import library
 import pairs
 import psm
@@ -167,14 +167,9 @@ def line(name: str, found: Sequence[Task], answers: Answers) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--minutes", type=float, default=18.0)
+    parser = contestants.parser(__doc__, minutes=18.0)
     parser.add_argument("--full", action="store_true", help="all 1,640 spans instead of 164")
     parser.add_argument("--pieces", type=int, help="learn from so many only, to try this out")
-    parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     check = check_sandbox(options.data / TOLD)
     print(check, flush=True)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import autoregressive
-import torch
+import contestants
+from contestants import SEED
 from transformers import LlamaForCausalLM
 
-import sfumato_apps.cli
-from sfumato.models.checkpoints import Checkpoint, load
+from sfumato.models.checkpoints import Checkpoint
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.tasks import Sample, complete_each
 from sfumato.text.batching import encode, prompt_ids
 from sfumato.text.records import PairRecord
-
-SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +24,13 @@ class Budget:
     """How a model is trained.
 
     Attributes:
-        minutes: of `sfumato train`; the rival gets the CPU time that this used.
         vocabulary: tokens.
         slack: most spare slots after an answer.
         max_length: longest pair, in tokens.
-        more: further options of `sfumato train`.
+        more: further options of `sfumato train`; how long, for one. The rival gets the CPU time
+            that it used.
     """
 
-    minutes: float
     vocabulary: int = 1024
     slack: int = 32
     max_length: int = 160
@@ -56,58 +50,27 @@ def learn(
 ) -> tuple[Checkpoint, LlamaForCausalLM]:
     """`sfumato train` and the rival, or what an earlier run left in the folder."""
     model = diffusion(out, learnt, held, budget)
-    return model, _rival(out, model, learnt, budget)
+    length = budget.max_length
+    examples = [encode(record, model.vocabulary, max_length=length) for record in learnt]
+    folder = out / "autoregressive"
+    return model, contestants.rival(folder, out / "diffusion", examples, length=length)
 
 
 def diffusion(
     out: Path, learnt: Sequence[PairRecord], held: Sequence[PairRecord], budget: Budget
 ) -> Checkpoint:
     """`sfumato train`, or what an earlier run left in the folder."""
-    folder = out / "diffusion"
-    if not folder.exists():
-        keep(learnt, out / "train.jsonl")
-        keep(held, out / "valid.jsonl")
-        seconds = train(folder, out / "train.jsonl", out / "valid.jsonl", budget)
-        (out / "cpu_seconds").write_text(f"{seconds:.0f}")
-    return load(str(folder))
+    keep(learnt, out / "train.jsonl")
+    keep(held, out / "valid.jsonl")
+    return train(out / "diffusion", out / "train.jsonl", out / "valid.jsonl", budget)
 
 
-def train(folder: Path, data: Path, valid: Path, budget: Budget, *more: str) -> float:
-    """`sfumato train` in a process of its own; the CPU seconds that it used."""
-    command = [sys.executable, "-m", sfumato_apps.cli.__name__, "train", "--out", str(folder)]
-    command += ["--data", str(data), "--valid", str(valid)]
-    command += ["--vocabulary", str(budget.vocabulary), "--slack", str(budget.slack)]
-    command += ["--max-length", str(budget.max_length), "--minutes", str(budget.minutes)]
-    before = children()
-    subprocess.run([*command, "--evaluate-every", "1000", *budget.more, *more], check=True)
-    return children() - before
-
-
-def children() -> float:
-    """CPU seconds of all processes that this one waited for."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def _rival(
-    out: Path, model: Checkpoint, learnt: Sequence[PairRecord], budget: Budget
-) -> LlamaForCausalLM:
-    folder, words = out / "autoregressive", model.vocabulary
-    if not folder.exists():
-        size = model.denoiser.network.config
-        torch.manual_seed(SEED)
-        new = autoregressive.new_llama(
-            words,
-            width=size.hidden_size,
-            layers=size.num_hidden_layers,
-            positions=2 * budget.max_length,
-        )
-        examples = [encode(record, words, max_length=budget.max_length) for record in learnt]
-        seconds = float((out / "cpu_seconds").read_text())
-        autoregressive.train(new, examples, words, seconds=seconds, seed=SEED)
-        autoregressive.save(new, words, folder)
-    found: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(folder).eval()
-    return found
+def train(folder: Path, data: Path, valid: Path, budget: Budget, *more: str) -> Checkpoint:
+    """`sfumato train` on two files, or what an earlier run left in the folder."""
+    options = ["--data", str(data), "--valid", str(valid), "--evaluate-every", "1000"]
+    options += ["--vocabulary", str(budget.vocabulary), "--slack", str(budget.slack)]
+    options += ["--max-length", str(budget.max_length)]
+    return contestants.diffusion(folder, *options, *budget.more, *more)
 
 
 def answers(model: Checkpoint, prompts: Sequence[str], policy: DecodingPolicy) -> list[Sample]:

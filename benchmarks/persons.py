@@ -16,7 +16,6 @@ within the spare slots of training; an opened word has as many slots as it had t
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 from collections import Counter
@@ -26,6 +25,7 @@ from itertools import zip_longest
 from pathlib import Path
 from statistics import mean
 
+import contestants
 import pairs
 from contest import table
 
@@ -165,11 +165,7 @@ def row_of(name: str, sentences: Sequence[Sentence], answers: Sequence[Written])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--minutes", type=float, default=18.0)
+    parser = contestants.parser(__doc__, minutes=18.0)
     parser.add_argument("--rows", type=int, default=500, help="held-out sentences to report on")
     parser.add_argument("--extra", type=int, default=0, help="slots by which a span may grow")
     parser.add_argument("--answer-holes", type=float, default=0.3)
@@ -177,15 +173,14 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     *known, held = parts(options.data)
     held = held[: options.rows]
     records = [[PairRecord(prompt=prompt_of(s), completion=t) for s, t in part] for part in known]
     more = [("--answer-holes", options.answer_holes), ("--width", options.width)]
     more += [("--layers", options.layers), ("--batch", options.batch)]
+    more += [("--minutes", options.minutes)]
     budget = pairs.Budget(
-        minutes=options.minutes,
         vocabulary=options.vocabulary,
         slack=4,
         max_length=96,

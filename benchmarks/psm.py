@@ -8,8 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 import autoregressive
-import pairs
-import torch
+import contestants
 from library import Piece
 from transformers import LlamaForCausalLM
 
@@ -36,7 +35,7 @@ class Rival:
         heads = [self._asked(gap) for gap in gaps]
         texts = [
             *autoregressive.write(
-                self.llama, heads, self.words, temperature=0.0, length=MIDDLE, seed=pairs.SEED
+                self.llama, heads, self.words, temperature=0.0, length=MIDDLE, seed=contestants.SEED
             )
         ]
         passes = mean(min(MIDDLE, len(self.words.encode(text)) + 1) for text in texts)
@@ -90,16 +89,8 @@ def examples(pieces: Sequence[Piece], words: Vocabulary, length: int) -> list[Ex
 
 def learn(out: Path, model: Checkpoint, pieces: Sequence[Piece], *, length: int) -> Rival:
     """Trains for as long as `model` took, or takes what an earlier run left in the folder."""
-    folder, words = out / "autoregressive", model.vocabulary
-    if not folder.exists():
-        size = model.denoiser.network.config
-        torch.manual_seed(pairs.SEED)
-        new = autoregressive.new_llama(
-            words, width=size.hidden_size, layers=size.num_hidden_layers, positions=2 * length
-        )
-        seconds = float((out / "cpu_seconds").read_text())
-        learnt = examples(pieces, words, length)
-        autoregressive.train(new, learnt, words, seconds=seconds, seed=pairs.SEED)
-        autoregressive.save(new, words, folder)
-    llama: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(folder).eval()
+    words = model.vocabulary
+    learnt = examples(pieces, words, length)
+    folder = out / "autoregressive"
+    llama = contestants.rival(folder, out / "diffusion", learnt, length=length)
     return Rival(llama=llama, words=words, length=length)

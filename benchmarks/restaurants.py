@@ -9,25 +9,19 @@ table (and `table.md`, `figures.json` in the folder). What is in the folder is n
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
-import resource
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import autoregressive
-import torch
-from transformers import LlamaForCausalLM
+import contestants
+from contestants import SEED
 
-import sfumato_apps.cli
 from sfumato.evaluation.diversity import div, unigram_entropy
 from sfumato.evaluation.loops import loop_rate
 from sfumato.evaluation.perplexity import causal_perplexity, elbo
 from sfumato.evaluation.records import Metric
-from sfumato.models.checkpoints import load
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.parts.constraints import Loops
 from sfumato.sampling.parts.logits import TokenSampler
@@ -38,7 +32,6 @@ from sfumato.text.batching import encode, prompt_ids
 from sfumato.text.corpora import Source, mix
 from sfumato.text.records import TextRecord, split
 
-SEED = 0
 TEMPERATURES = (0.7, 1.0, 1.3)
 LENGTH = 72
 
@@ -60,37 +53,23 @@ def measure(texts: list[str], judge: Path, rival: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
+    parser = contestants.parser(__doc__, minutes=15.0)
     parser.add_argument("--judge", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--n", type=int, default=500)
-    parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     folder, rival = options.out / "diffusion", options.out / "autoregressive"
-    budget = options.out / "cpu_seconds"
-    if not folder.exists():
-        command = ["train", "--data", str(options.data), "--minutes", str(options.minutes)]
-        command += ["--out", str(folder), "--vocabulary", "1024", "--valid-fraction", "0.05"]
-        subprocess.run([sys.executable, "-m", sfumato_apps.cli.__name__, *command], check=True)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        budget.write_text(f"{used.ru_utime + used.ru_stime:.0f}")
-    model = load(str(folder))
+    model = contestants.diffusion(
+        folder,
+        *("--data", str(options.data), "--minutes", str(options.minutes)),
+        *("--vocabulary", "1024", "--valid-fraction", "0.05"),
+    )
     words = model.vocabulary
     parts = split(list(mix([Source(path=str(options.data))], SEED)), 0.05, SEED)
     learnt, held = (
         [encode(record, words, max_length=128) for record in part.records]
         for part in (parts.train, parts.validation)
     )
-    if not rival.exists():
-        size = model.denoiser.network.config
-        torch.manual_seed(SEED)
-        new = autoregressive.new_llama(
-            words, width=size.hidden_size, layers=size.num_hidden_layers, positions=256
-        )
-        autoregressive.train(new, learnt, words, seconds=float(budget.read_text()), seed=SEED)
-        autoregressive.save(new, words, rival)
-    llama = LlamaForCausalLM.from_pretrained(rival).eval()
+    llama = contestants.rival(rival, folder, learnt, length=128)
     rows: dict[str, dict[str, float]] = {}
     real = [record.text for record in parts.train.records if isinstance(record, TextRecord)]
     chosen = random.Random(SEED).sample(real, min(options.n, len(real)))

@@ -1,8 +1,8 @@
 """Does the width of the canvas give the answer's length away, and does that make loops?
 
-    python benchmarks/widths.py E2E.jsonl --minutes 8 --out runs/widths
+    python benchmarks/widths.py E2E.jsonl --steps 1800 --out runs/widths
 
-Two models learn facts → description for the same time: one sees canvases as wide as the answer,
+Two models learn facts → description in as many steps: one sees canvases as wide as the answer,
 the other up to `--slack` spare slots more, to be left empty. Both write for held-out facts on
 canvases of once, twice and four times the width of the human answer, as published elsewhere and
 as sfumato writes; on twice the width every remedy against loops is tried by itself. The
@@ -12,13 +12,12 @@ entropy; a second table has the entropy by temperature. What is in the folder is
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 
+import contestants
 import pairs
 import torch
 from contest import table
@@ -92,16 +91,12 @@ def measured(texts: Sequence[str]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--minutes", type=float, default=8.0)
+    parser = contestants.parser(__doc__)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--slack", type=int, default=96)
     parser.add_argument("--n", type=int, default=100)
-    parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    learnt, held = (
+    learnt, _, held = (
         [(facts, text) for facts, text in part if len(text.split()) >= 8]
         for part in parts(options.data)
     )
@@ -114,7 +109,7 @@ def main() -> None:
     rows = [["people", "", "", *measured([text for _, text in asked])]]
     heat = []
     for slack in (0, options.slack):
-        budget = pairs.Budget(minutes=options.minutes, slack=slack, max_length=320)
+        budget = pairs.Budget(slack=slack, more=("--steps", str(options.steps)))
         model = pairs.diffusion(options.out / f"slack-{slack}", *records, budget)
         debiased = Order(by=Debiased(frequency=frequency(learnt, model)))
         policies = {

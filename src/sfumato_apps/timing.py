@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ from sfumato.training.objectives import Objective
 from sfumato.training.trainer import Composer
 from sfumato_apps import ranks
 
-_WARM_UP, _MEASURED, _OVERHEAD = 3, 12, 1.15
+_BATCHES, _TIMES, _OVERHEAD = 4, 4, 1.15
 
 
 def steps_for(
@@ -32,16 +33,19 @@ def steps_for(
 ) -> int:
     """Measures a few steps on a copy of the model and says how many fit into the minutes.
 
-    The copy is trained on the device that the run will have, in its precision.
+    The copy is trained on the device that the run will have, in its precision. The same few
+    batches are taken several times, and the fastest time of each counts: what another process
+    took for a moment is not the step's.
     """
     device = PartialState(cpu=ranks.share_cpus()).device
     model = copy.deepcopy(denoiser).to(device)
     optimizer = Muon(parameter_groups(model, lr=0.0, weight_decay=0.0, orthogonal=muon), lr=0.0)
-    generator = torch.Generator().manual_seed(0)
-    seconds = []
-    for step in range(_WARM_UP + _MEASURED):
+    fastest = [math.inf] * _BATCHES
+    for step in range(_BATCHES * _TIMES):
         start = time.monotonic()
-        first = step * rows % max(1, len(examples) - rows)
+        number = step % _BATCHES
+        generator = torch.Generator().manual_seed(number)
+        first = number * rows % max(1, len(examples) - rows)
         batch = lay(examples[first : first + rows], generator)
         prepared = objective.prepare(batch, generator).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
@@ -51,6 +55,5 @@ def steps_for(
         optimizer.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        seconds.append(time.monotonic() - start)
-    typical = sorted(seconds[_WARM_UP:])[_MEASURED // 2]
-    return max(1, int(minutes * 60 / (typical * _OVERHEAD)))
+        fastest[number] = min(fastest[number], time.monotonic() - start)
+    return max(1, int(minutes * 60 * _BATCHES / (sum(fastest) * _OVERHEAD)))
