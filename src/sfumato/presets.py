@@ -2,6 +2,7 @@
 
 masked      tokens are hidden; exact counts; no time embedding
 uniform     tokens are replaced; stratified times; a time embedding helps
+hybrid      most tokens are hidden, the others replaced; as uniform
 """
 
 from __future__ import annotations
@@ -43,8 +44,15 @@ def masked(vocabulary: Vocabulary, *, schedule: Schedule | None = None) -> Famil
     return Family(process=process, times=ExactCount(), timed=False)
 
 
-def uniform(vocabulary: Vocabulary, *, schedule: Schedule | None = None) -> Family:
+def uniform(
+    vocabulary: Vocabulary, *, schedule: Schedule | None = None, masked: float = 0.0
+) -> Family:
     """Noise that replaces tokens by any writable one (UDLM, arXiv 2412.10193).
+
+    Args:
+        vocabulary: says which tokens are writable.
+        schedule: α(t), linear by default.
+        masked: share of the hits that show the mask instead: a hybrid (GIDD, arXiv 2503.04482).
 
     Example:
         >>> from sfumato.text.vocabulary import learn_vocabulary
@@ -55,5 +63,7 @@ def uniform(vocabulary: Vocabulary, *, schedule: Schedule | None = None) -> Fami
         size=vocabulary.size,
         schedule=schedule or Linear(),
         excluded=tuple(sorted(vocabulary.unwritable)),
+        masked=masked,
+        mask=vocabulary.mask if masked else None,
     )
     return Family(process=process, times=Stratified(), timed=True)

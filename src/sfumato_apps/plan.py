@@ -43,7 +43,7 @@ class Plan:
     resume: bool
     optimizer: str | None = None
     noise: str = "masked"
-    times: str = "exact"
+    times: str | None = None
     vocabulary: int = 2048
     width: int = 192
     layers: int = 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +34,11 @@ from sfumato_apps.provenance import about, quality_json, quality_lines, quality_
 from sfumato_apps.reading import encode_all, texts_of
 
 SETTINGS_FILES = {"train": "train.yaml", "convert": "convert.yaml"}
-_FAMILIES = {"masked": masked, "uniform": uniform}
+_FAMILIES: dict[str, Callable[[Vocabulary], Family]] = {
+    "masked": masked,
+    "uniform": uniform,
+    "hybrid": partial(uniform, masked=0.8),
+}
 _TIMES: dict[str, TimeSampler] = {"stratified": Stratified(), "uniform": Uniform()}
 _WEIGHTINGS = {"elbo": elbo_weighting, "plain": plain_weighting}
 
@@ -64,8 +69,8 @@ def checkpoint_to_resume(out: Path, *, resume: bool) -> Path | None:
 def existing_model(name: str, *, noise: str, lora: int, seed: int) -> Checkpoint:
     """Loads an encoder to convert, or the model of a run that is resumed."""
     start = load(name)
-    if noise == "uniform":
-        family = uniform(start.vocabulary)
+    if noise != "masked":
+        family = _FAMILIES[noise](start.vocabulary)
         start = replace(start, process=family.process, denoiser=_fitted(start.denoiser, family))
     if lora:
         start = replace(start, denoiser=with_lora(start.denoiser, rank=lora, seed=seed))
@@ -104,18 +109,18 @@ def _fitted(denoiser: EncoderDenoiser, family: Family) -> EncoderDenoiser:
     return denoiser_of(denoiser.network, family.process, mask=denoiser.mask, time=time)
 
 
-def objective_of(start: Checkpoint, *, noise: str, times: str, weighting: str) -> Objective:
+def objective_of(start: Checkpoint, *, noise: str, times: str | None, weighting: str) -> Objective:
     """The objective by the names of its parts.
 
     Raises:
         UsageError: exact counts with a noise that has no use for them.
     """
     family = _FAMILIES[noise](start.vocabulary)
-    if times == "exact" and noise == "uniform":
+    if times == "exact" and noise != "masked":
         raise UsageError("exact counts are for masked noise; use --times stratified")
     return Objective(
         process=start.process,
-        times=_TIMES.get(times, family.times),
+        times=_TIMES.get(times or "", family.times),
         weighting=_WEIGHTINGS[weighting],
         in_parts=True,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sfumato.models.checkpoints import load
 from sfumato.sampling.trace import read_jsonl
 from sfumato_apps.cli import main
 
@@ -132,13 +133,15 @@ def test_resume_goes_on_and_an_old_run_is_safe(
     assert call("train", "--preset", folder / "train.yaml", "--resume") == 0
 
 
-def test_uniform_noise_trains_and_writes(
-    corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("noise", ["uniform", "hybrid"])
+def test_other_noise_trains_and_writes(
+    noise: str, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The other family through the same commands."""
-    out = tmp_path / "uniform"
-    options = ["--noise", "uniform", "--times", "stratified", "--steps", "4", *SMALL]
+    """Through the same commands."""
+    out = tmp_path / noise
+    options = ["--noise", noise, "--steps", "4", *SMALL]
     assert call("train", "--data", corpus, "--out", out, *options) == 0
+    assert load(str(out)).process.masked == {"hybrid": 0.8, "uniform": 0.0}[noise]
     assert call("write", "--model", out, "--length", "8", "--steps", "8", "--json") == 0
     assert json.loads(capfd.readouterr().out)["passes"] == 8
 

@@ -78,6 +78,18 @@ def test_the_convergence_table(process: TokenProcess, published: list[float]) ->
     assert order == pytest.approx(1, abs=0.05)
 
 
+def test_a_hybrid_converges_as_fast() -> None:
+    """First order in 1/N too; it begins where the others do and stays between them."""
+    world, process = dirichlet_world(), UniformProcess(size=3, masked=0.5, mask=3)
+    distances = [total_variation(output_law(process, world, 4, n), world.law) for n in STEPS]
+    assert round(distances[0], 5) == MASKED[0]
+    assert all(
+        masked < found < uniform
+        for masked, found, uniform in zip(MASKED[1:], distances[1:], UNIFORM[1:], strict=True)
+    ), distances
+    assert math.log2(distances[-2] / distances[-1]) == pytest.approx(1, abs=0.05)
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), None], ids=["forward", "mixed", "random"])
 def test_one_token_a_step_is_exact(order: tuple[int, ...] | None) -> None:
     """A planner that moves one masked position a step, along its clean route: total variation 0.

@@ -20,6 +20,7 @@ PROCESSES = [
     UniformProcess(size=5),
     UniformProcess(size=4),
     UniformProcess(size=5, excluded=(0, 3)),
+    UniformProcess(size=5, excluded=(0, 3), masked=0.8, mask=3),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.worlds import dirichlet_world, forward_kernel, states
 from torch import Tensor
 
 from sfumato.errors import UsageError
+from sfumato.noise.masked import MaskedProcess
 from sfumato.noise.schedules import Cosine, Geometric, Linear, LogLinear, Polynomial
 from sfumato.noise.times import Stratified
 from sfumato.noise.uniform import UniformProcess
@@ -35,7 +37,7 @@ def every_pair(width: int) -> tuple[Tensor, Tensor]:
 def by_definition(
     process: UniformProcess, log_p: Tensor, x_0: Tensor, x_t: Tensor, t: float
 ) -> Tensor:
-    """−α′/(K·α) Σ_{j≠z} s_j − r_j + r_j log(r_j/s_j), with r and s from the kernel alone.
+    """−α′/α π_z Σ_{j≠z} s_j − r_j + r_j log(r_j/s_j), with r and s from the kernel alone.
 
     r_j = q(j | x_0)/q(z | x_0) and s_j its mean over p(x_0 | x_t); zero if noise never writes z.
     """
@@ -47,9 +49,10 @@ def by_definition(
     exact = ratios[torch.arange(len(x_0)), x_0]
     mean = torch.einsum("mx,mxj->mj", log_p.exp(), ratios)
     terms = mean - exact + torch.xlogy(exact, exact / mean)
-    rate = -process.schedule.derivative(now) / (process.tokens * alpha)
+    noise = process.law(width)[x_t]
+    rate = -process.schedule.derivative(now) / alpha * noise
     total = rate * terms.scatter(1, x_t[:, None], 0).sum(1)
-    return torch.where(process.law(width)[x_t] > 0, total, 0)
+    return torch.where(noise > 0, total, 0)
 
 
 @pytest.mark.parametrize("schedule", [Linear(), Cosine()], ids=repr)
@@ -69,6 +72,38 @@ def test_the_reduced_bound_is_the_definition(
     found = process.elbo(log_p, x_0, x_t, times, torch.ones(36))
     expected = by_definition(process, log_p, x_0, x_t, t)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("size", "excluded"), [(5, ()), (6, (5,)), (6, (0, 5))], ids=repr)
+@settings(max_examples=20)
+@given(t=st.floats(0.01, 0.99), seed=seeds, masked=st.floats(0.01, 0.99))
+def test_so_is_that_of_a_hybrid(
+    size: int, excluded: tuple[int, ...], t: float, seed: int, masked: float
+) -> None:
+    """For every x_0 but the mask and every x_t; the denoiser never predicts the mask."""
+    process = UniformProcess(size=size, excluded=excluded, masked=masked, mask=5)
+    x_0, x_t = (ids[:30] for ids in every_pair(6))
+    log_p = random_log_p(30, 6, seed)
+    log_p[:, 5] = -torch.inf
+    log_p = log_p.log_softmax(-1)
+    times = torch.full((30,), t, dtype=torch.float64)
+    found = process.elbo(log_p, x_0, x_t, times, torch.ones(30))
+    expected = by_definition(process, log_p, x_0, x_t, t)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=20)
+@given(t=st.floats(0.01, 0.99), seed=seeds)
+def test_a_hybrid_that_hides_nearly_all_is_masked_noise(t: float, seed: int) -> None:
+    """At the mask the bound becomes −λ·log p(x_0), λ = 1/t."""
+    process = UniformProcess(size=5, masked=1 - 1e-9, mask=5)
+    x_0, x_t = torch.arange(5), torch.full((5,), 5)
+    log_p = random_log_p(5, 5, seed)
+    log_p = torch.cat((log_p, torch.full((5, 1), -torch.inf)), 1)
+    times = torch.full((5,), t, dtype=torch.float64)
+    found = process.elbo(log_p, x_0, x_t, times, 1 / times)
+    expected = MaskedProcess(mask=5).elbo(log_p, x_0, x_t, times, 1 / times)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @settings(max_examples=40)
@@ -104,27 +139,37 @@ def time_grid(nodes: int) -> tuple[list[float], list[float]]:
 
 def expected_bound(process: UniformProcess, blur: float) -> Tensor:
     """∫ E_{x_t} Σ_i elbo dt of the 27 outcomes; `blur` mixes the exact posterior with 1/3."""
-    world, all_states = dirichlet_world(), states(3, 3)
-    x_0 = all_states.repeat_interleave(27, 0)
-    x_t = all_states.repeat(27, 1)
+    width = 3 if process.mask is None else 4
+    world, seen = dirichlet_world(), states(width, 3)
+    x_0 = states(3, 3).repeat_interleave(len(seen), 0)
+    x_t = seen.repeat(27, 1)
     bound = torch.zeros(27, dtype=torch.float64)
     for t, weight in zip(*time_grid(40), strict=True):
-        times = torch.full((27,), t, dtype=torch.float64)
-        kernel = forward_kernel(process, process.schedule.alpha(times), 3, 3)
-        log_p = ((1 - blur) * world.posterior(all_states, kernel) + blur / 3).log()
-        flat = torch.full((27 * 27 * 3,), t, dtype=torch.float64)
+        times = torch.full((len(seen),), t, dtype=torch.float64)
+        kernel = forward_kernel(process, process.schedule.alpha(times), 3, width)
+        p = (1 - blur) * world.posterior(seen, kernel) + blur / 3
+        log_p = torch.nn.functional.pad(p, (0, width - 3)).log()
+        flat = torch.full((27 * len(seen) * 3,), t, dtype=torch.float64)
         terms = process.elbo(
             log_p.repeat(27, 1, 1).flatten(0, 1), x_0.flatten(), x_t.flatten(), flat, flat
         )
         chance = kernel[0][x_0, x_t].prod(1)
-        bound += weight * (chance * terms.view(-1, 3).sum(1)).view(27, 27).sum(1)
+        bound += weight * (chance * terms.view(-1, 3).sum(1)).view(27, -1).sum(1)
     return bound
 
 
-@pytest.mark.parametrize("schedule", [Linear(), Cosine()], ids=repr)
-def test_the_bound_has_no_gap_at_the_exact_posterior(schedule: Schedule) -> None:
-    """The integral is −log p(x) for each of the 27 outcomes, whatever the schedule."""
-    bound = expected_bound(UniformProcess(size=3, schedule=schedule), blur=0.0)
+@pytest.mark.parametrize(
+    "process",
+    [
+        UniformProcess(size=3),
+        UniformProcess(size=3, schedule=Cosine()),
+        UniformProcess(size=3, masked=0.7, mask=3),
+    ],
+    ids=repr,
+)
+def test_the_bound_has_no_gap_at_the_exact_posterior(process: UniformProcess) -> None:
+    """The integral is −log p(x) for each of the 27 outcomes, whatever the schedule and the mix."""
+    bound = expected_bound(process, blur=0.0)
     torch.testing.assert_close(bound, -dirichlet_world().law.flatten().log(), rtol=1e-6, atol=1e-6)
 
 
@@ -216,14 +261,27 @@ def test_hits_are_redrawn_and_every_editable_position_is_asked_for(seed: int) ->
 
 
 @pytest.mark.parametrize(
-    ("size", "excluded", "message"),
-    [(4, (4,), "distinct"), (4, (1, 1), "distinct"), (3, (0, 1), "1 are left")],
+    ("settings", "message"),
+    [
+        ({"size": 4, "excluded": (4,)}, "distinct"),
+        ({"size": 4, "excluded": (1, 1)}, "distinct"),
+        ({"size": 3, "excluded": (0, 1)}, "1 are left"),
+        ({"size": 3, "masked": 0.5}, "needs a mask"),
+        ({"size": 3, "mask": 3}, "needs a mask"),
+        ({"size": 3, "masked": 1.0, "mask": 3}, "needs a mask"),
+        ({"size": 3, "masked": 0.5, "mask": 2}, "exclude it"),
+    ],
 )
-def test_a_noise_law_that_cannot_be_is_refused(
-    size: int, excluded: tuple[int, ...], message: str
-) -> None:
+def test_a_noise_law_that_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        UniformProcess(size=size, excluded=excluded)
+        UniformProcess(**settings)
+
+
+def test_the_prior_of_a_hybrid_shows_the_mask_in_its_share() -> None:
+    process = UniformProcess(size=6, excluded=(0, 5), masked=0.25, mask=5)
+    drawn = process.prior((torch.arange(1600, dtype=torch.float64) + 0.5) / 1600)
+    assert drawn.bincount(minlength=6).tolist() == [0, 300, 300, 300, 300, 400]
+    torch.testing.assert_close(process.law(6), drawn.bincount(minlength=6).double() / 1600)
 
 
 def test_one_term_by_hand() -> None:

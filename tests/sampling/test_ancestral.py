@@ -23,6 +23,7 @@ IDS = Specials(mask=3, pad=4, eos=5)
 PROCESSES = {
     "masked": MaskedProcess(mask=IDS.mask),
     "uniform": UniformProcess(size=WORLD.tokens),
+    "hybrid": UniformProcess(size=WORLD.tokens, masked=0.5, mask=IDS.mask),
 }
 
 
@@ -47,6 +48,7 @@ class Exact:
         ("masked", 4, 0.06772),
         ("uniform", 2, 0.18347),
         ("uniform", 4, 0.10846),
+        ("hybrid", 4, 0.09085),
     ],
 )
 def test_the_distance_to_the_world_is_the_exact_sampler_s(
@@ -97,3 +99,6 @@ def test_masked_noise_keeps_what_is_written_and_stops_early() -> None:
 def test_which_noise_marks_its_positions() -> None:
     assert marks_noise(MaskedProcess(mask=0), SPECIALS)
     assert not marks_noise(UniformProcess(size=24), SPECIALS)
+    mask = SPECIALS.mask
+    hybrid = UniformProcess(size=24, excluded=(mask,), masked=0.9, mask=mask)
+    assert not marks_noise(hybrid, SPECIALS)

@@ -1,11 +1,12 @@
-"""Uniform noise: a hit token becomes any token of the vocabulary.
+"""Uniform noise: a hit token becomes any token of the vocabulary, or, in hybrids, the mask.
 
     t = 0     The   cat   sat   on    the   mat
     t = ½     The   oak   sat   seven the   grey     which ones are wrong is not marked
     t = 1     ripe  of    Ann   blue  sing  tea
 
 Every position may be wrong, so every position needs a prediction, and a reverse step may revise
-any of them.
+any of them. Hybrid noise hides most of the hit tokens and replaces the others: most positions say
+that they are noise, and the model still learns to find mistakes.
 
 Legend of shapes: `B` batch, `L` positions, `V` vocabulary, `M` selected positions, `*S` any.
 """
@@ -30,19 +31,22 @@ _MAX_LOG_ODDS = 40.0  # no schedule in use goes so far, and e^80 is still a floa
 
 @dataclass(frozen=True, kw_only=True)
 class UniformProcess:
-    """q(x_t | x_0) = α_t·δ_{x_0} + (1 − α_t)/K on the K noise tokens, position by position.
+    """q(x_t | x_0) = α_t·δ_{x_0} + (1 − α_t)·π, position by position.
+
+    The noise law π gives each of K tokens 1/K; in a hybrid the mask has a share m of it, and each
+    of the K tokens 1/K′ with K′ = K/(1 − m). (GIDD, arXiv 2503.04482, lets m depend on t.)
 
     The reverse of this chain is known once the ratios q(j | x_0) / q(x_t | x_0) are averaged
-    over the denoiser's p(x_0 | x_t). With z = x_t, g = α / ((1 − α)/K), the odds of signal against
-    one noise token, and ρ = 1 + g, these averages are
+    over the denoiser's p(x_0 | x_t). With z = x_t, g = α / ((1 − α)/K′), the odds of signal against
+    one noise token, and ρ = 1 + g, these averages are, where z is one of the K tokens,
 
-        s_j = c + g·p_j   for each noise token j ≠ z,       c = (1 − p_z) + p_z/ρ,
+        s_j = c + g·p_j   for each other one j,       c = (1 − p_z) + p_z/ρ,
 
     and the negative ELBO is the integral of the generalised Kullback–Leibler divergence between
     their exact values r_j and s_j, times the rate of the chain (SEDD, arXiv 2310.16834; UDLM,
     arXiv 2412.10193; Duo, arXiv 2506.10892):
 
-        −log p(x_0) ≤ ∫ −α′/(K·α) · E[ Σ_{j≠z} s_j − r_j + r_j·log(r_j/s_j) ] dt.
+        −log p(x_0) ≤ ∫ −α′/α · E[ π_z · Σ_{j≠z} s_j − r_j + r_j·log(r_j/s_j) ] dt.
 
     It is an equality where p is the exact posterior p(x_0^i | x_t), which is also what a sampler
     draws x̂₀ from before it takes a route. UDLM and Duo insert the leave-one-out prediction
@@ -51,10 +55,13 @@ class UniformProcess:
     Args:
         size: noise tokens are ids below this.
         schedule: α(t).
-        excluded: ids below `size` that noise never writes, such as mask and padding.
+        excluded: ids below `size` that are not among the K, such as mask and padding.
+        masked: m, the share of the hits that show the mask.
+        mask: the mask token's id, for hybrid noise only.
 
     Raises:
-        UsageError: an excluded id is out of range or named twice, or no two tokens are left.
+        UsageError: an excluded id is out of range or named twice, no two tokens are left, or mask
+            and share do not go together.
 
     Example:
         >>> process = UniformProcess(size=4, excluded=(1,))
@@ -65,6 +72,8 @@ class UniformProcess:
     size: int
     schedule: Schedule = field(default_factory=Linear)
     excluded: tuple[int, ...] = ()
+    masked: float = 0.0
+    mask: int | None = None
 
     def __post_init__(self) -> None:
         if len(set(self.excluded) & set(range(self.size))) != len(self.excluded):
@@ -73,22 +82,36 @@ class UniformProcess:
             )
         if self.tokens < 2:
             raise UsageError(f"uniform noise needs at least two tokens, {self.tokens} are left")
+        if not 0 <= self.masked < 1 or (self.masked > 0) != (self.mask is not None):
+            raise UsageError(
+                "hybrid noise needs a mask and the share of the hits that show it, in (0, 1); "
+                f"got {self.mask} and {self.masked}"
+            )
+        if self.mask in set(range(self.size)) - set(self.excluded):
+            raise UsageError(f"the mask {self.mask} is among the noise tokens: exclude it")
 
     @property
     def tokens(self) -> int:
-        """K, how many tokens noise can write."""
+        """K, how many tokens other than the mask noise can write."""
         return self.size - len(self.excluded)
 
+    @property
+    def one_in(self) -> float:
+        """K′ = 1/π of each of them."""
+        return self.tokens / (1 - self.masked)
+
     def prior(self, uniform: Float[Tensor, "*S"]) -> Int[Tensor, "*S"]:
-        """Draws of the noise law, the state at t = 1: the ⌊u·K⌋-th id that is not excluded."""
-        index = (uniform * self.tokens).long().clamp(max=self.tokens - 1)
+        """Draws of the noise law, the state at t = 1: the mask below m, then the K ids in turn."""
+        above = (uniform - self.masked) / (1 - self.masked)
+        index = (above * self.tokens).long().clamp(min=0, max=self.tokens - 1)
         gaps = torch.tensor(sorted(self.excluded), device=uniform.device, dtype=torch.long)
         gaps = gaps - torch.arange(len(self.excluded), device=uniform.device)
-        return index + torch.searchsorted(gaps, index, right=True)
+        tokens = index + torch.searchsorted(gaps, index, right=True)
+        return tokens if self.mask is None else tokens.masked_fill(above < 0, self.mask)
 
     def law(self, size: int) -> Float[Tensor, "V"]:
         """The noise law π over `size` ids, float64."""
-        return self._writes(torch.arange(size)).double() / self.tokens
+        return self._noise(torch.arange(size))
 
     def corrupt(
         self, x_0: Int[Tensor, "B L"], editable: Bool[Tensor, "B L"], draw: Draw
@@ -111,11 +134,13 @@ class UniformProcess:
         With λ = −α′/(1 − α), h(y) = y − log(1 + y) and T = Σ_{j≠z} log(1 + g·p_j/c), the sum
         over the vocabulary reduces to
 
-            x_t = x_0:  λ·[ (1 − p_z) + ((K − 1)·h(g·(1 − p_z)) − T)/(g·ρ) ]
-            x_t ≠ x_0:  λ·[     − p_z + ((K − 1)·h(−g·p_z/ρ) − T)/g + ρ/g·log ρ − log s_{x_0} ].
+            x_t = x_0:  λ·[ (1 − p_z) + ((K′ − 1)·h(g·(1 − p_z)) − T)/(g·ρ) ]
+            x_t ≠ x_0:  λ·[     − p_z + ((K′ − 1)·h(−g·p_z/ρ) − T)/g + ρ/g·log ρ − log s_{x_0} ].
 
         T is the only pass over the vocabulary, and each form is free of cancellation at both
-        ends of time. A position holding a token that noise never writes is clean and costs 0.
+        ends of time. The mask's own term has the shape of h and counts as K′ − K tokens; at
+        x_t = mask, p_z is 0. A position holding a token that noise never writes is clean and
+        costs 0.
         """
         log_g = self._log_odds(t).to(log_p)
         g, rho = log_g.exp(), 1 + log_g.exp()
@@ -125,11 +150,11 @@ class UniformProcess:
         kept = x_t == x_0
         y = torch.where(kept, g * miss, -g * p_z / rho)
         log1p_y = torch.where(kept, torch.log1p(g * miss), log_c)
-        over = (self.tokens - 1) * _excess(y, log1p_y) - self._total(log_p, x_t, log_g - log_c)
+        over = (self.one_in - 1) * _excess(y, log1p_y) - self._total(log_p, x_t, log_g - log_c)
         common = kept.to(p_z) - p_z + over / (g * torch.where(kept, rho, 1))
         missed = torch.where(kept, 0, self._missed(log_p, x_0, log_g, log_c))
         value = elbo_weight(self.schedule, t).to(log_p) * (common + missed)
-        return torch.where(self._writes(x_t), value, 0)
+        return torch.where(self._noise(x_t) > 0, value, 0)
 
     def routes(
         self,
@@ -138,8 +163,8 @@ class UniformProcess:
         alpha_t: Float[Tensor, "M"],
         alpha_s: Float[Tensor, "M"],
     ) -> Routes:
-        """Any token may stay, become x̂₀ or be redrawn, by π(x_t) = 1/K."""
-        noise = self._writes(x_t).to(alpha_t) / self.tokens
+        """Any token may stay, become x̂₀ or be redrawn, by π(x_t)."""
+        noise = self._noise(x_t).to(alpha_t)
         return split_routes(noise, x_t == x_0, alpha_t, alpha_s)
 
     def posterior_logits(
@@ -166,13 +191,18 @@ class UniformProcess:
         return logits.scatter_add(1, x_t[:, None].long(), evidence[:, None])
 
     def _log_odds(self, t: Float[Tensor, "M"]) -> Float[Tensor, "M"]:
-        """The log of g, log K + log SNR, finite at both ends of time."""
-        return (math.log(self.tokens) + log_snr(self.schedule, t)).clamp(
+        """The log of g, log K′ + log SNR, finite at both ends of time."""
+        return (math.log(self.one_in) + log_snr(self.schedule, t)).clamp(
             -_MAX_LOG_ODDS, _MAX_LOG_ODDS
         )
 
+    def _noise(self, ids: Int[Tensor, "M"]) -> Float[Tensor, "M"]:
+        """π of these tokens, float64."""
+        each = self._writes(ids).double() / self.one_in
+        return each if self.mask is None else each.masked_fill(ids == self.mask, self.masked)
+
     def _writes(self, ids: Int[Tensor, "M"]) -> Bool[Tensor, "M"]:
-        """Whether noise can write these tokens."""
+        """Whether these tokens are among the K."""
         excluded = torch.tensor(self.excluded, dtype=ids.dtype, device=ids.device)
         return (ids < self.size) & ~torch.isin(ids, excluded)
 
@@ -183,7 +213,8 @@ class UniformProcess:
         excluded = torch.tensor(self.excluded, dtype=torch.long, device=x_t.device)
         left_out = torch.cat((excluded.expand(len(x_t), -1), x_t[:, None].long()), dim=1)
         terms = torch.nn.functional.softplus(log_p[:, : self.size] + shift[:, None])
-        return terms.sum(1) - terms.gather(1, left_out.clamp(max=self.size - 1)).sum(1)
+        inside = left_out < self.size  # a mask need not be
+        return terms.sum(1) - (terms.gather(1, left_out * inside) * inside).sum(1)
 
     def _missed(
         self,

@@ -105,11 +105,11 @@ def descend(frame: Frame, denoiser: Denoiser, policy: Ancestral, specials: Speci
 
 def marks_noise(process: Process, specials: Specials) -> bool:
     """Whether noise is the mask token, so that a position tells whether it is written."""
-    one = torch.ones((1, 1), dtype=torch.bool)
-    text = torch.full((1, 1), specials.eos)
-    number = torch.ones(1)
-    every = Draw(t=number, hit=one, rate=number, uniform=torch.full((1, 1), 0.5))
-    return bool((process.corrupt(text, one, every).x_t == specials.mask).all())
+    uniform = torch.linspace(0, 1, 1001)[None]
+    hit, number = torch.ones_like(uniform, dtype=torch.bool), torch.ones(1)
+    text = torch.full_like(hit, specials.eos, dtype=torch.long)
+    every = Draw(t=number, hit=hit, rate=number, uniform=uniform)
+    return bool((process.corrupt(text, hit, every).x_t == specials.mask).all())
 
 
 def _noised(frame: Frame, where: Bool[Tensor, "B L"], process: Process, purpose: Purpose) -> Frame:

@@ -24,8 +24,8 @@ def train(
     optimizer: Literal["muon", "adamw"] | None = None,
     weight_decay: float = 0.1,
     average: float = 0.995,
-    noise: Literal["masked", "uniform"] = "masked",
-    times: Literal["exact", "stratified", "uniform"] = "exact",
+    noise: Literal["masked", "uniform", "hybrid"] = "masked",
+    times: Literal["exact", "stratified", "uniform"] | None = None,
     weighting: Literal["elbo", "plain"] = "elbo",
     max_length: int = 128,
     slack: int = 8,
@@ -72,8 +72,10 @@ def train(
         optimizer: Muon (default from scratch) or AdamW (default from an encoder).
         weight_decay: Decoupled decay of matrices and embeddings, a share of the step size.
         average: Decay of the moving average of the weights that is kept; 0 for none.
-        noise: Masked noise hides tokens, uniform noise replaces them by others.
-        times: How noise levels are drawn; exact counts have the least variance (masked noise).
+        noise: Masked noise hides tokens, uniform noise replaces them by others, hybrid noise hides
+            four of five and replaces one.
+        times: How noise levels are drawn: by default exact counts, which have the least variance,
+            for masked noise, stratified for the others.
         weighting: The likelihood bound's own weights, or plain cross-entropy.
         max_length: Longest text in tokens; longer ones are cut.
         slack: Most spare slots after a text or in a hole, so that length is learnt, not leaked.

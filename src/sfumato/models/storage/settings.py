@@ -111,7 +111,7 @@ def process_of(settings: Mapping[str, Any], vocabulary: Vocabulary, folder: Path
         values["schedule"] = _KINDS[inner.pop("kind")](**inner)
         kind = _KINDS[values.pop("kind")]
         names = {f.name for f in fields(kind)}
-        if "mask" in names:
+        if "mask" in names and values.get("masked", True):
             values["mask"] = vocabulary.mask
         if "excluded" in names:
             values["excluded"] = tuple(values.get("excluded", ()))
