@@ -109,7 +109,7 @@ def main() -> None:
     rows = [["people", "", "", *measured([text for _, text in asked])]]
     heat = []
     for slack in (0, options.slack):
-        budget = pairs.Budget(slack=slack, more=("--steps", str(options.steps)))
+        budget = pairs.Budget(slack=slack, max_length=320, more=("--steps", str(options.steps)))
         model = pairs.diffusion(options.out / f"slack-{slack}", *records, budget)
         debiased = Order(by=Debiased(frequency=frequency(learnt, model)))
         policies = {

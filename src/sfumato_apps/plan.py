@@ -48,6 +48,7 @@ class Plan:
     width: int = 192
     layers: int = 4
     heads: int = 4
+    dropout: float = 0.0
     architecture: str = "modernbert"
     answer_holes: float = 0.0
     probed: int | None = None

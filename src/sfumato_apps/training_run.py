@@ -82,7 +82,7 @@ def new_model(
     *,
     noise: str,
     size: int,
-    sizes: Mapping[str, int],
+    sizes: Mapping[str, Any],
     architecture: str,
     seed: int,
 ) -> Checkpoint:

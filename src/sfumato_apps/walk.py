@@ -128,6 +128,7 @@ def _start(plan: Plan, corpus: Corpus, resumed: Path | None, notes: Notes) -> Ch
             "width": plan.width,
             "layers": plan.layers,
             "heads": plan.heads,
+            "dropout": plan.dropout,
             "max_length": plan.max_length + plan.slack,
         }
         return run.new_model(

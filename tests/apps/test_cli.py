@@ -146,6 +146,13 @@ def test_other_noise_trains_and_writes(
     assert json.loads(capfd.readouterr().out)["passes"] == 8
 
 
+def test_a_model_from_scratch_drops_units(corpus: Path, tmp_path: Path) -> None:
+    options = ["--dropout", "0.25", "--steps", "1", *SMALL]
+    assert call("train", "--data", corpus, "--out", tmp_path / "run", *options) == 0
+    config = load(str(tmp_path / "run")).denoiser.network.config
+    assert (config.mlp_dropout, config.attention_dropout) == (0.25, 0.25)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -35,6 +35,7 @@ def train(
     width: int = 192,
     layers: int = 4,
     heads: int = 4,
+    dropout: float = 0.0,
     architecture: Literal["modernbert", "bert"] = "modernbert",
     lora: int = 0,
     evaluate_every: int = 250,
@@ -86,6 +87,7 @@ def train(
         width: Width of a model from scratch.
         layers: Layers of a model from scratch.
         heads: Attention heads of a model from scratch.
+        dropout: Chance to drop a unit of a model from scratch; helps where the data is little.
         architecture: Architecture of a model from scratch.
         lora: Rank of a low-rank adapter; 0 trains all weights.
         evaluate_every: Steps between validations.
