@@ -252,9 +252,10 @@ def test_the_model_is_named_if_it_is_missing(capfd: pytest.CaptureFixture[str]) 
 
 
 def on_two_processes(out: Path, *arguments: object) -> subprocess.Popen[str]:
-    """Starts the command in two processes that train together, over gloo."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    launch += ["--master-port", "29613", "-m", "sfumato_apps.cli"]
+    """Starts the command in two processes that train together; without GPUs, over gloo."""
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    launch += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+    launch += ["--dynamo_backend", "no", "--main_process_port", "29613", "-m", "sfumato_apps.cli"]
     command = [*launch, "convert", *arguments, "--out", out, *QUICK, "--probed", "0"]
     return subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
 
