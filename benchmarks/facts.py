@@ -159,7 +159,6 @@ def best(facts: Sequence[Facts], written: Written) -> Written:
 def main() -> None:
     parser = contestants.parser(__doc__, minutes=18.0)
     parser.add_argument("--slack", type=int, default=8)
-    parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--temperature", type=float, default=0.3)
     parser.add_argument("--candidates", type=int, default=8, help="at a temperature of 0.7")
     options = parser.parse_args()
@@ -169,8 +168,8 @@ def main() -> None:
         [PairRecord(prompt=prompt_of(facts), completion=text) for facts, text in part]
         for part in (cleaned, aside)
     ]
-    more = ("--minutes", str(options.minutes), "--dropout", str(options.dropout))
-    model, llama = pairs.learn(options.out, *records, pairs.Budget(slack=options.slack, more=more))
+    budget = pairs.Budget(slack=options.slack, more=("--minutes", str(options.minutes)))
+    model, llama = pairs.learn(options.out, *records, budget)
     ways = policies(TokenSampler(temperature=options.temperature))
     shares = {}
     for name, policy in ways.items():
