@@ -125,7 +125,9 @@ class Writers:
         """By a model of pairs, on canvases a little wider than the source."""
         model, _ = self._of_pairs()
         prompts = [prompt_of(source) for source in sources]
-        lengths = [len(model.vocabulary.encode(source)) + SPARE for source in sources]
+        sizes = [len(model.vocabulary.encode(prompt)) for prompt in prompts]
+        most = model.denoiser.max_length or 2 * LENGTH
+        lengths = [min(size + SPARE, most - size - 1) for size in sizes]
         found = complete_each(model, prompts, lengths=lengths, policy=GREEDY, batch_size=BATCH)
         return [one.text for one in found]
 
