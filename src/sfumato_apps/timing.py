@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 import time
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ from sfumato.training.objectives import Objective
 from sfumato.training.trainer import Composer
 from sfumato_apps import ranks
 
-_BATCHES, _TIMES, _OVERHEAD = 4, 4, 1.15
+_BATCHES, _TIMES, _OVERHEAD = 4, 4, 1.05
 
 
 def steps_for(
@@ -34,19 +35,20 @@ def steps_for(
     """Measures a few steps on a copy of the model and says how many fit into the minutes.
 
     The copy is trained on the device that the run will have, in its precision. The same few
-    batches are taken several times, and the fastest time of each counts: what another process
-    took for a moment is not the step's.
+    batches of random examples are taken several times, and the fastest time of each counts: what
+    another process took for a moment is not the step's.
     """
     device = PartialState(cpu=ranks.share_cpus()).device
     model = copy.deepcopy(denoiser).to(device)
     optimizer = Muon(parameter_groups(model, lr=0.0, weight_decay=0.0, orthogonal=muon), lr=0.0)
+    order = random.Random(0).choices(range(len(examples)), k=_BATCHES * rows)
     fastest = [math.inf] * _BATCHES
     for step in range(_BATCHES * _TIMES):
         start = time.monotonic()
         number = step % _BATCHES
         generator = torch.Generator().manual_seed(number)
-        first = number * rows % max(1, len(examples) - rows)
-        batch = lay(examples[first : first + rows], generator)
+        chosen = order[number * rows : (number + 1) * rows]
+        batch = lay([examples[i] for i in chosen], generator)
         prepared = objective.prepare(batch, generator).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             loss = objective(model, prepared) / prepared.items
