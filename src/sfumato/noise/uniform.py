@@ -111,7 +111,7 @@ class UniformProcess:
 
     def law(self, size: int) -> Float[Tensor, "V"]:
         """The noise law π over `size` ids, float64."""
-        return self._noise(torch.arange(size))
+        return self._noise(torch.arange(size), torch.float64)
 
     def corrupt(
         self, x_0: Int[Tensor, "B L"], editable: Bool[Tensor, "B L"], draw: Draw
@@ -154,7 +154,7 @@ class UniformProcess:
         common = kept.to(p_z) - p_z + over / (g * torch.where(kept, rho, 1))
         missed = torch.where(kept, 0, self._missed(log_p, x_0, log_g, log_c))
         value = elbo_weight(self.schedule, t).to(log_p) * (common + missed)
-        return torch.where(self._noise(x_t) > 0, value, 0)
+        return torch.where(self._noise(x_t, log_p.dtype) > 0, value, 0)
 
     def routes(
         self,
@@ -164,8 +164,7 @@ class UniformProcess:
         alpha_s: Float[Tensor, "M"],
     ) -> Routes:
         """Any token may stay, become x̂₀ or be redrawn, by π(x_t)."""
-        noise = self._noise(x_t).to(alpha_t)
-        return split_routes(noise, x_t == x_0, alpha_t, alpha_s)
+        return split_routes(self._noise(x_t, alpha_t.dtype), x_t == x_0, alpha_t, alpha_s)
 
     def posterior_logits(
         self, logits: Float[Tensor, "M V"], x_t: Int[Tensor, "M"], t: Float[Tensor, "M"]
@@ -196,9 +195,9 @@ class UniformProcess:
             -_MAX_LOG_ODDS, _MAX_LOG_ODDS
         )
 
-    def _noise(self, ids: Int[Tensor, "M"]) -> Float[Tensor, "M"]:
-        """π of these tokens, float64."""
-        each = self._writes(ids).double() / self.one_in
+    def _noise(self, ids: Int[Tensor, "M"], dtype: torch.dtype) -> Float[Tensor, "M"]:
+        """π of these tokens."""
+        each = self._writes(ids).to(dtype) / self.one_in
         return each if self.mask is None else each.masked_fill(ids == self.mask, self.masked)
 
     def _writes(self, ids: Int[Tensor, "M"]) -> Bool[Tensor, "M"]:

@@ -20,11 +20,7 @@ seed and not on what is written beside it.
 from __future__ import annotations
 
 from sfumato.sampling.tasks.between import bridge, fim
-from sfumato.sampling.tasks.choosing import (
-    Attribution,
-    PseudoLikelihood,
-    Surprise,
-)
+from sfumato.sampling.tasks.choosing import Attribution, PseudoLikelihood, Surprise
 from sfumato.sampling.tasks.detoxing import Judge, detox, detox_each
 from sfumato.sampling.tasks.editing import edit
 from sfumato.sampling.tasks.filling import fill
