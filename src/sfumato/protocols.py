@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sfumato.types import Corrupted, Draw, Routes
+from sfumato.types import Condition, Corrupted, Draw, Routes
 
 
 @runtime_checkable
@@ -97,6 +97,53 @@ class Denoiser(Protocol):
             attend: positions that exist; None means all.
             t: time of each row; masked denoisers ignore it.
         """
+        ...
+
+
+@runtime_checkable
+class LatentDenoiser(Protocol):
+    """The network of Gaussian noise: noisy vectors → the clean ones."""
+
+    def __call__(
+        self,
+        x_t: Float[Tensor, "B S D"],
+        log_snr: Float[Tensor, "B"],
+        *,
+        attend: Bool[Tensor, "B S"] | None = None,
+        condition: Condition | None = None,
+        hint: Float[Tensor, "B S D"] | None = None,
+    ) -> Float[Tensor, "B S D"]:
+        """x̂_0, whatever the network was trained to predict.
+
+        Args:
+            x_t: noisy vectors.
+            log_snr: λ of each row.
+            attend: slots that exist; None means all.
+            condition: a text that is given; None writes without one.
+            hint: an earlier x̂_0 of the same run (self-conditioning); None at the first step.
+        """
+        ...
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Token ids ↔ vectors."""
+
+    @property
+    def width(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def encode(
+        self, ids: Int[Tensor, "B L"], attend: Bool[Tensor, "B L"]
+    ) -> Float[Tensor, "B L D"]:
+        """A vector for every position, from the attended ones alone; zero at the others."""
+        ...
+
+    def decode(
+        self, latents: Float[Tensor, "B S D"], attend: Bool[Tensor, "B S"] | None = None
+    ) -> Float[Tensor, "B S V"]:
+        """Logits of a token for every vector."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Value objects that cross package borders. Tensors in, tensors out; no behaviour.
 
 Legend of shapes: `B` batch, `L` positions, `V` vocabulary, `M` selected positions of a batch
-(row-major order of a boolean mask over `B L`).
+(row-major order of a boolean mask over `B L`), `S` slots of a latent state, `D` its width.
 
 Time runs from `t = 0` (clean) to `t = 1` (noise); α(t) is the share of clean signal left.
 """
@@ -59,3 +59,16 @@ class Routes:
     stay: Float[Tensor, "M"]
     clean: Float[Tensor, "M"]
     noise: Float[Tensor, "M"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Condition:
+    """A text that is given to a latent model, encoded by itself.
+
+    Attributes:
+        latents: its vectors, *shape* `B L D`.
+        attend: positions that exist, *shape* `B L`; a row with none has no condition.
+    """
+
+    latents: Float[Tensor, "B L D"]
+    attend: Bool[Tensor, "B L"]

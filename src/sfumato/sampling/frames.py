@@ -1,7 +1,7 @@
 """The state shown after a step, and what remains of a run when it ends.
 
 Legend of shapes: `B` batch, `L` positions, `K` tokens written in a step, `U` ids that are
-never written.
+never written, `S` slots of a latent state, `D` its width.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sfumato.errors import UsageError
 from sfumato.text.canvas import Canvas
+from sfumato.types import Condition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,32 @@ class Specials:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Latent:
+    """The vectors behind the tokens of a latent model's frame.
+
+    Attributes:
+        x: x_t, *shape* `B S D`.
+        attend: slots that exist, *shape* `B S`.
+        position: of each slot in the row, *shape* `B S`.
+        time: t of the state.
+        condition: the text that is given, encoded by itself; None if there is none.
+        known: what the locked slots must become, NaN at the others, *shape* `B S D`; None if
+            nothing is held.
+        clean: guided x̂_0 of the last step and the time it was made at; None before the first.
+        hints: last x̂_0 of the model and of the one that guides it, for self-conditioning.
+    """
+
+    x: Float[Tensor, "B S D"]
+    attend: Bool[Tensor, "B S"]
+    position: Int[Tensor, "B S"]
+    time: float
+    condition: Condition | None = None
+    known: Float[Tensor, "B S D"] | None = None
+    clean: tuple[float, Tensor] | None = None
+    hints: tuple[Tensor | None, Tensor | None] = (None, None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
     """Everything that determines the rest of a run; sampling resumes from any frame.
 
@@ -75,6 +102,7 @@ class Frame:
         committed: step at which the token was written, −1 where none is, *shape* `B L`.
         done: rows that are finished, *shape* `B`.
         seeds: seed of each row, *shape* `B`.
+        latent: the vectors behind the tokens; None where the tokens are the state itself.
 
     Example:
         >>> from sfumato.text.canvas import Hole, lay_out
@@ -96,6 +124,7 @@ class Frame:
     committed: Int[Tensor, "B L"]
     done: Bool[Tensor, "B"]
     seeds: Int[Tensor, "B"]
+    latent: Latent | None = None
 
     @property
     def places(self) -> Int[Tensor, "B L"]:

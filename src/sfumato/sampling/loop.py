@@ -9,22 +9,27 @@ A frame holds all that determines the rest, so a run resumes from any of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
-from sfumato.protocols import Denoiser
 from sfumato.sampling.frames import Frame, Specials
 from sfumato.text.canvas import Canvas
 
+Network = TypeVar("Network")
+Network_contra = TypeVar("Network_contra", contravariant=True)
+
 
 @runtime_checkable
-class Policy(Protocol):
-    """How a canvas is written: a first frame, a move, and a bound on their number."""
+class Policy(Protocol[Network_contra]):
+    """How a canvas is written: a first frame, a move, and a bound on their number.
+
+    It knows what kind of network it asks: one of tokens or one of vectors.
+    """
 
     def start(self, canvas: Canvas, seeds: int | Sequence[int], specials: Specials) -> Frame:
         """The frame before the first step."""
         ...
 
-    def move(self, frame: Frame, denoiser: Denoiser, specials: Specials) -> Frame:
+    def move(self, frame: Frame, denoiser: Network_contra, specials: Specials) -> Frame:
         """One step."""
         ...
 
@@ -34,9 +39,9 @@ class Policy(Protocol):
 
 
 def sample(
-    denoiser: Denoiser,
+    denoiser: Network,
     canvas: Canvas,
-    policy: Policy,
+    policy: Policy[Network],
     specials: Specials,
     *,
     seeds: int | Sequence[int] = 0,
@@ -68,7 +73,9 @@ def sample(
     yield from resume(denoiser, frame, policy, specials)
 
 
-def resume(denoiser: Denoiser, frame: Frame, policy: Policy, specials: Specials) -> Iterator[Frame]:
+def resume(
+    denoiser: Network, frame: Frame, policy: Policy[Network], specials: Specials
+) -> Iterator[Frame]:
     """The frames after `frame`: the same as those of the run that it was taken from."""
     limit = frame.step + policy.limit(frame)
     while not bool(frame.done.all()):
@@ -78,15 +85,15 @@ def resume(denoiser: Denoiser, frame: Frame, policy: Policy, specials: Specials)
     assert not bool(frame.pending.any()), "a finished run leaves no position unwritten"
 
 
-def step(denoiser: Denoiser, frame: Frame, policy: Policy, specials: Specials) -> Frame:
+def step(denoiser: Network, frame: Frame, policy: Policy[Network], specials: Specials) -> Frame:
     """The frame after `frame`."""
     return policy.move(frame, denoiser, specials)
 
 
 def finish(
-    denoiser: Denoiser,
+    denoiser: Network,
     canvas: Canvas,
-    policy: Policy,
+    policy: Policy[Network],
     specials: Specials,
     *,
     seeds: int | Sequence[int] = 0,

@@ -58,8 +58,8 @@ class ClassifierFree:
         self, conditional: Float[Tensor, "M V"], unconditional: Float[Tensor, "M V"]
     ) -> Float[Tensor, "M V"]:
         """The formula; a token that both forbid stays impossible instead of ∞ − ∞."""
-        base = unconditional.clamp(min=_IMPOSSIBLE)
-        return (conditional.clamp(min=_IMPOSSIBLE) - base).mul_(1 + self.scale).add_(base)
+        weak = unconditional.clamp(min=_IMPOSSIBLE)
+        return extrapolate(conditional.clamp(min=_IMPOSSIBLE), weak, self.scale)
 
     def predict(
         self,
@@ -89,6 +89,18 @@ class ClassifierFree:
         )
         conditional, unconditional = logits.chunk(2)
         return self.combine(conditional, unconditional)
+
+
+def extrapolate(
+    strong: Float[Tensor, "*S"], weak: Float[Tensor, "*S"], scale: float
+) -> Float[Tensor, "*S"]:
+    """The guidance formula, weak + (1 + scale)·(strong − weak), on logits or on vectors.
+
+    Example:
+        >>> extrapolate(torch.tensor([2.0]), torch.tensor([1.0]), 0.5)
+        tensor([2.5000])
+    """
+    return (strong - weak).mul_(1 + scale).add_(weak)
 
 
 def predict(

@@ -79,6 +79,29 @@ def row_numbers(frame: Frame, purpose: Purpose) -> Float64[Tensor, "B"]:
     return uniform(frame.seeds, zeros, step=frame.step, purpose=purpose)
 
 
+def normal(
+    seeds: Int[Tensor, "B"], shape: tuple[int, int], *, step: int, purpose: Purpose
+) -> Float64[Tensor, "B S D"]:
+    """Standard normal numbers for each row, by the inverse of their law; no two rows share any.
+
+    Args:
+        seeds: of the rows.
+        shape: slots and width.
+        step: the step of the run.
+        purpose: what the numbers are for.
+
+    Example:
+        >>> both = normal(torch.tensor([7, 8]), (3, 2), step=0, purpose=Purpose.PRIOR)
+        >>> alone = normal(torch.tensor([8]), (3, 2), step=0, purpose=Purpose.PRIOR)
+        >>> torch.equal(both[1], alone[0])
+        True
+    """
+    place = torch.arange(shape[0] * shape[1], device=seeds.device)[None]
+    numbers = uniform(seeds[:, None], place, step=step, purpose=purpose)
+    values: Tensor = torch.special.ndtri(numbers + 2.0**-54)
+    return values.view(-1, *shape)
+
+
 def gumbel(uniforms: Float64[Tensor, "*S"]) -> Float64[Tensor, "*S"]:
     """Standard Gumbel numbers from uniform ones, −log(−log u), finite for u = 0."""
     return -torch.log(-torch.log(uniforms.clamp(min=2.0**-54)))
