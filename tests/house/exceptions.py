@@ -12,6 +12,7 @@ FILES: dict[str, str] = {}
 
 PACKAGES: dict[str, str] = {
     "sfumato.text": "Reading files and detecting their fields are apart from mixing them.",
+    "sfumato.sampling.tasks": "One file a kind of task, beside what they share.",
     "sfumato_apps": "What the recipes share stands beside them, one concern a file.",
     "sfumato_apps.recipes": "One file a command.",
 }

@@ -12,9 +12,6 @@ that is killed while moving is finished by the next `load` or `save`.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,18 +19,17 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sfumato.errors import ModelError, ResourceError
+from sfumato.errors import ModelError
 from sfumato.models.encoders import EncoderDenoiser
 from sfumato.models.lora import merged
 from sfumato.models.parts.conditioning import TimeEmbedding
 from sfumato.models.storage import folders
 from sfumato.models.storage.folders import pretrained_tokenizer, vocabulary_of
+from sfumato.models.storage.saving import finish_save, save_files
 from sfumato.models.storage.settings import (
-    SETTINGS,
     card,
     process_of,
     read_settings,
@@ -44,8 +40,6 @@ from sfumato.text.dialogue import chat_template
 from sfumato.text.vocabulary import Vocabulary
 
 TIME, CARD = "time.safetensors", "README.md"
-_DRAFT, _READY = ".saving-", ".saved"
-_REPLACED = ("model*.safetensors", "model.safetensors.index.json", TIME)
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
 
@@ -113,10 +107,7 @@ def load(
         sfumato.errors.ModelError: /no/such/folder: there is no such folder; ...
     """
     folder = folders.locate(name, trust_remote_code=trust_remote_code)
-    try:
-        _finish(folder)
-    except OSError as error:
-        raise ModelError(f"{folder} holds a save that cannot be finished: {error}") from error
+    finish_save(folder)
     folders.read_config(folder)
     settings = read_settings(folder)
     tokenizer = folders.read_tokenizer(folder, trust_remote_code=trust_remote_code)
@@ -180,38 +171,7 @@ def save(checkpoint: Checkpoint, path: str | Path, *, dtype: torch.dtype | None 
         ...     load(folder).vocabulary.decode(words.encode("a cat"))
         'a cat'
     """
-    target = Path(path)
-    draft = target / f"{_DRAFT}{os.getpid()}"
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        _finish(target)
-        for left in target.glob(f"{_DRAFT}*"):
-            shutil.rmtree(left)
-        draft.mkdir()
-        _write(checkpoint, draft, dtype)
-        draft.rename(target / _READY)
-        _finish(target)
-    except (OSError, SafetensorError) as error:
-        raise ResourceError(
-            f"cannot save to {target}: {folders.first_line(error)}; what was there is untouched"
-        ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _finish(target: Path) -> None:
-    """Moves a complete save over the files that it replaces, the settings last."""
-    ready = target / _READY
-    if not ready.is_dir():
-        return
-    if (ready / SETTINGS).is_file():
-        kept = json.loads((ready / SETTINGS).read_text(encoding="utf-8"))["sha256"]
-        for old in (path for kind in _REPLACED for path in target.glob(kind)):
-            if old.name not in kept:
-                old.unlink()
-    for new in sorted(ready.iterdir(), key=lambda path: path.name == SETTINGS):
-        new.replace(target / new.name)
-    ready.rmdir()
+    save_files(Path(path), lambda folder: _write(checkpoint, folder, dtype))
 
 
 def _write(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype | None) -> None:
@@ -227,9 +187,6 @@ def _write(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype | None) -> N
     size = sum(parameter.numel() for parameter in denoiser.parameters())
     text = card(type(denoiser.network).__name__, size, checkpoint.process, checkpoint.metadata)
     (folder / CARD).write_text(text, encoding="utf-8")
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
 
 
 def _stored(network: PreTrainedModel, dtype: torch.dtype | None) -> dict[str, Tensor]:

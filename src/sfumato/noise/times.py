@@ -4,6 +4,11 @@
     Stratified    one t in each of B equal slices of (0, 1], in random order
     ExactCount    k of the row's n editable positions, k stratified over 1..n; weight n/k
 
+Noise on vectors has no hits, only times:
+
+    EvenTimes     t stratified between the ends of a Gaussian process
+    EvenLogSnrs   λ stratified between two values
+
 Under `Uniform` and `Stratified` every editable position is hit with probability 1 − α(t), so the
 number of hits is binomial. Its noise alone gives the masked ELBO of L positions a relative
 standard deviation of √((ln(1/ε) − 1)/L) for times from ε up: 43 % at L = 32, ε = 1e-3.
@@ -15,11 +20,14 @@ Legend of shapes: `B` batch, `L` positions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sfumato.errors import UsageError
+from sfumato.noise.gaussian import GaussianProcess
 from sfumato.noise.schedules import elbo_weight
 from sfumato.protocols import Schedule
 from sfumato.types import Draw
@@ -100,6 +108,83 @@ class ExactCount:
         )
 
 
+@runtime_checkable
+class LevelSampler(Protocol):
+    """Chooses times of noise on vectors."""
+
+    def levels(
+        self, rows: int, process: GaussianProcess, generator: torch.Generator
+    ) -> Float[Tensor, "B"]:
+        """A time for each row."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvenTimes:
+    """t ~ U between the times of the process's largest and smallest λ, stratified over the rows.
+
+    Attributes:
+        until: share of that range that is used, from the clean end.
+
+    Raises:
+        UsageError: a share outside (0, 1].
+
+    Example:
+        >>> from sfumato.noise.gaussian import Flow
+        >>> from sfumato.noise.log_snr import Odds
+        >>> process = GaussianProcess(schedule=Odds(), path=Flow(), low=-1e9, high=1e9)
+        >>> t = EvenTimes(until=0.5).levels(4, process, torch.Generator().manual_seed(0))
+        >>> sorted((8 * t).ceil().int().tolist())
+        [1, 2, 3, 4]
+    """
+
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.until <= 1:
+            raise UsageError(f"expected a share in (0, 1], got {self.until}")
+
+    def levels(
+        self, rows: int, process: GaussianProcess, generator: torch.Generator
+    ) -> Float[Tensor, "B"]:
+        """A time for each row."""
+        ends = process.time(torch.tensor([process.high, process.low], dtype=torch.float64))
+        first, last = float(ends[0]), float(ends[1])
+        return first + (last - first) * self.until * _slices(rows, generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvenLogSnrs:
+    """λ ~ U(low, high), stratified over the rows: as much training for every ratio of noise.
+
+    A schedule that is nearly pure noise for half of its times starves what is learnt in the
+    other half if t is uniform.
+
+    Attributes:
+        low: least λ; None takes the process's.
+        high: largest λ; None takes the process's.
+
+    Example:
+        >>> from sfumato.noise.gaussian import Flow
+        >>> from sfumato.noise.log_snr import Straight
+        >>> process = GaussianProcess(schedule=Straight(), path=Flow(), low=-5.0, high=5.0)
+        >>> t = EvenLogSnrs(high=0.0).levels(2, process, torch.Generator().manual_seed(0))
+        >>> bool((t >= 0.5).all())
+        True
+    """
+
+    low: float | None = None
+    high: float | None = None
+
+    def levels(
+        self, rows: int, process: GaussianProcess, generator: torch.Generator
+    ) -> Float[Tensor, "B"]:
+        """A time for each row."""
+        low = process.low if self.low is None else self.low
+        high = process.high if self.high is None else self.high
+        return process.time(high - (high - low) * _slices(rows, generator))
+
+
 def _hit_by_chance(
     t: Float[Tensor, "B"],
     editable: Bool[Tensor, "B L"],
@@ -118,10 +203,15 @@ def _hit_by_chance(
 
 def _strata(editable: Bool[Tensor, "B L"], generator: torch.Generator) -> Float[Tensor, "B"]:
     """One number in each of B equal slices of (0, 1], in random order."""
-    rows = len(editable)
+    return _slices(len(editable), generator).to(editable.device)
+
+
+def _slices(rows: int, generator: torch.Generator) -> Float[Tensor, "B"]:
+    """One number in each of as many equal slices of (0, 1], in random order."""
     order = torch.randperm(rows, generator=generator, device=generator.device)
-    within = 1 - _rand(editable[:, :1], generator)[:, 0]
-    return (order.to(within) + within) / rows
+    within = 1 - torch.rand(rows, generator=generator, device=generator.device)
+    slices: Tensor = (order.to(within) + within) / rows
+    return slices
 
 
 def _rand(like: Bool[Tensor, "B L"], generator: torch.Generator) -> Float[Tensor, "B L"]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -47,6 +48,33 @@ class ClippedWeighting:
     def __call__(self, rate: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
         """The clipped weight."""
         return rate.clamp(max=self.cap)
+
+
+@runtime_checkable
+class Noised(Protocol):
+    """A noised batch: a dataclass of tensors whose first dimension are rows."""
+
+    @property
+    def items(self) -> Float[Tensor, ""]:
+        """What the summed loss is divided by."""
+        ...
+
+    def rows(self, start: int, stop: int) -> Noised:
+        """A micro-batch."""
+        ...
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """What is minimised: noise for a batch, drawn once, and a loss that is a sum."""
+
+    def prepare(self, batch: Any, generator: torch.Generator) -> Noised:  # noqa: ANN401
+        """Draws noise for a whole batch at once."""
+        ...
+
+    def __call__(self, denoiser: Any, prepared: Any) -> Float[Tensor, ""]:  # noqa: ANN401
+        """The summed loss; divide by the global batch's `items`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

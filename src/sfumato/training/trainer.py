@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sfumato.errors import ResourceError
-from sfumato.text.batching import Batch, Example, buckets
+from sfumato.text.batching import Example, buckets
 from sfumato.training.averaging import WeightAverage
 from sfumato.training.journal import Journal, JournalCallback
 from sfumato.training.muon import Muon, parameter_groups
-from sfumato.training.objectives import Objective, Prepared
+from sfumato.training.objectives import Learning, Noised
 
 WEIGHTS_FILE = "model.safetensors"
-Composer = Callable[[Sequence[Example], torch.Generator], Batch]
+Composer = Callable[[Sequence[Example], torch.Generator], Any]
 Validation = Callable[[nn.Module], dict[str, float]]
 
 
@@ -36,10 +36,10 @@ class DiffusionTrainer(Trainer):
     """Trains a denoiser on encoded examples.
 
     Args:
-        denoiser: the network, a `protocols.Denoiser` that is an `nn.Module`.
+        denoiser: the network, an `nn.Module` that the objective can ask.
         objective: noise and loss.
         examples: the training split, encoded.
-        compose: lays examples out as a batch of canvases, given a generator.
+        compose: lays examples out as a batch for the objective, given a generator.
         args: the Trainer's own arguments; `seed` also keys the noise of every step.
         muon: use Muon for the body's matrices; otherwise AdamW for everything.
         decay: of the exponential moving average; 0 keeps none.
@@ -54,7 +54,7 @@ class DiffusionTrainer(Trainer):
         self,
         denoiser: nn.Module,
         *,
-        objective: Objective,
+        objective: Learning,
         examples: Sequence[Example],
         compose: Composer,
         args: TrainingArguments,
@@ -64,7 +64,8 @@ class DiffusionTrainer(Trainer):
     ) -> None:
         args.remove_unused_columns = False
         args.logging_nan_inf_filter = False
-        self.objective: Objective = objective
+        self.objective: Learning = objective
+        self._kind: type[Noised] | None = None
         self.examples = examples
         self.compose: Composer = compose
         self.muon = muon
@@ -120,7 +121,7 @@ class DiffusionTrainer(Trainer):
         key = (self.args.seed * 1_000_003 + self.state.global_step) * 4099
         generator = torch.Generator().manual_seed(key + self.args.process_index)
         prepared = self.objective.prepare(self.compose(examples, generator), generator)
-        items = prepared.items.to(device)
+        self._kind, items = type(prepared), prepared.items.to(device)
         if self.args.world_size > 1:
             items = self.accelerator.gather(items).sum()
         micro, start = [], 0
@@ -138,7 +139,8 @@ class DiffusionTrainer(Trainer):
     ) -> Tensor:
         """The micro-batch's share of the global batch's mean loss, nats per item."""
         assert num_items_in_batch is not None
-        loss = self.objective(model, Prepared(**inputs)) / num_items_in_batch
+        assert self._kind is not None
+        loss = self.objective(model, self._kind(**inputs)) / num_items_in_batch
         if not torch.isfinite(loss):
             raise ResourceError(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1}: the learning "
@@ -240,7 +242,7 @@ def _as_they_are(examples: list[Example]) -> Any:  # noqa: ANN401
     return examples
 
 
-def _as_dict(prepared: Prepared) -> dict[str, Tensor]:
+def _as_dict(prepared: Any) -> dict[str, Tensor]:  # noqa: ANN401
     return {field.name: getattr(prepared, field.name) for field in fields(prepared)}
 
 

@@ -28,6 +28,7 @@ from huggingface_hub.errors import (
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers import (
+    AutoModel,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -40,7 +41,7 @@ from transformers.utils import logging
 from sfumato.errors import ModelError
 from sfumato.text.vocabulary import Vocabulary, with_roles
 
-Kind = type[AutoModelForMaskedLM] | type[AutoModelForSequenceClassification]
+Kind = type[AutoModelForMaskedLM] | type[AutoModelForSequenceClassification] | type[AutoModel]
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")

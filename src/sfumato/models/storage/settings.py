@@ -14,7 +14,8 @@ from typing import Any
 import sfumato
 from sfumato.errors import ModelError, UsageError
 from sfumato.models.storage.folders import first_line, read_json
-from sfumato.noise import schedules
+from sfumato.noise import gaussian, log_snr, schedules
+from sfumato.noise.gaussian import GaussianProcess
 from sfumato.noise.masked import MaskedProcess
 from sfumato.noise.uniform import UniformProcess
 from sfumato.protocols import Process
@@ -22,6 +23,7 @@ from sfumato.text.vocabulary import Vocabulary
 
 SETTINGS = "sfumato.json"
 _FORMAT = 1
+_PARTS = {"schedule", "path"}
 # Long lists, or what the card tells in words and tables; `sfumato.json` holds them in full.
 _SAID_ELSEWHERE = {"title", "about", "licence", "lengths", "answers", "probe", "quality"}
 _CHAT, _WRITE = "sfumato chat --model FOLDER", "sfumato write --model FOLDER --n 3"
@@ -36,14 +38,36 @@ _KINDS: Mapping[str, type[Any]] = {
         schedules.Polynomial,
         schedules.LogLinear,
         schedules.Geometric,
+        GaussianProcess,
+        gaussian.Preserving,
+        gaussian.Exploding,
+        gaussian.Flow,
+        log_snr.Tangent,
+        log_snr.SquareRoot,
+        log_snr.LinearBeta,
+        log_snr.Straight,
+        log_snr.Odds,
+        log_snr.Shifted,
     )
 }
 
 
 def write_settings(
-    folder: Path, process: Process, vocabulary: Vocabulary, metadata: Mapping[str, Any]
+    folder: Path,
+    process: Process | GaussianProcess,
+    vocabulary: Vocabulary,
+    metadata: Mapping[str, Any],
+    *,
+    parts: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes `sfumato.json`, with the sha256 of every file that is there.
+
+    Args:
+        folder: where everything else has been written.
+        process: the noise.
+        vocabulary: for its roles.
+        metadata: where the model comes from.
+        parts: sizes and kinds of what the other files hold, where they do not say so themselves.
 
     Raises:
         ModelError: the process is not one that can be written down.
@@ -53,6 +77,7 @@ def write_settings(
         "version": sfumato.__version__,
         "process": _described(process),
         "roles": dict(vocabulary.roles),
+        **({"parts": dict(parts)} if parts else {}),
         "metadata": dict(metadata),
         "sha256": {path.name: digest_of(path) for path in sorted(folder.iterdir())},
     }
@@ -95,7 +120,7 @@ def _described(part: Any) -> dict[str, Any]:  # noqa: ANN401
     values = {f.name: getattr(part, f.name) for f in fields(part) if f.name != "mask"}
     return {
         "kind": kind,
-        **{n: _described(v) if n == "schedule" else v for n, v in values.items()},
+        **{n: _described(v) if n in _PARTS else v for n, v in values.items()},
     }
 
 
@@ -124,7 +149,33 @@ def process_of(settings: Mapping[str, Any], vocabulary: Vocabulary, folder: Path
     return process
 
 
-def card(network: str, size: int, process: Process, metadata: Mapping[str, Any]) -> str:
+def gaussian_of(settings: Mapping[str, Any], folder: Path) -> GaussianProcess:
+    """The Gaussian process of the settings.
+
+    Raises:
+        ModelError: they name none, or one that this version does not know.
+    """
+    try:
+        if settings["process"]["kind"] != GaussianProcess.__name__:
+            raise UsageError(f"it is a {settings['process']['kind']}: open it with `load`")
+        process: GaussianProcess = _built(settings["process"])
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise ModelError(
+            f"{folder / SETTINGS} names no Gaussian process that this version knows: "
+            f"{first_line(error)}"
+        ) from error
+    return process
+
+
+def _built(values: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """The part that `_described` wrote down."""
+    inner = {n: _built(v) if isinstance(v, dict) else v for n, v in values.items() if n != "kind"}
+    return _KINDS[values["kind"]](**inner)
+
+
+def card(
+    network: str, size: int, process: Process | GaussianProcess, metadata: Mapping[str, Any]
+) -> str:
     """The model card: `title`, `about` and `licence` have places of their own.
 
     Args:

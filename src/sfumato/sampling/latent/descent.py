@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from sfumato.errors import UsageError
-from sfumato.noise.gaussian import GaussianProcess, Scales
+from sfumato.noise.gaussian import GaussianProcess, Scales, noise_of
 from sfumato.protocols import Codec, LatentDenoiser
 from sfumato.sampling.frames import Frame, Latent, Specials, first_frame
 from sfumato.sampling.latent.grids import Grid, LogSnrs
@@ -267,3 +268,32 @@ def _shown(frame: Frame, clean: Tensor, codec: Codec, specials: Specials) -> Fra
         confidence=torch.where(frame.canvas.editable, sure, frame.confidence),
         committed=frame.committed.masked_fill(new, frame.step - 1),
     )
+
+
+@torch.no_grad()
+def inverted(
+    canvas: Canvas, denoiser: LatentDenoiser, policy: Descent, specials: Specials
+) -> Float[Tensor, "B S D"]:
+    """Noise from which the probability flow leads to a text: the flow, walked the other way.
+
+    DDIM inversion (arXiv 2010.02502, §4.3), by steps of first order on the policy's own grid,
+    each with the prediction made where it begins.
+
+    Args:
+        canvas: texts, as drafts.
+        denoiser: the network.
+        policy: its process, grid and guides; its solver is not used.
+        specials: ids with a meaning of their own.
+    """
+    latent = policy.start(canvas, 0, specials).latent
+    assert latent is not None
+    times = policy.times.flip(0).tolist()
+    x = _drafts(canvas, policy.codec, specials, latent.position)
+    x = policy._at(times[0]).over(x).alpha * x
+    for t, s in pairwise(times):
+        ask = _Asked(denoiser=denoiser, policy=policy, latent=latent)
+        clean, hints = ask.bent(x, t)
+        to = policy._at(s).over(x)
+        x = to.alpha * clean + to.sigma * noise_of(clean, x, policy._at(t))
+        latent = replace(latent, hints=hints)
+    return x

@@ -1,4 +1,4 @@
-"""Text in, text out: write, complete, fill, edit, detox, fim, bridge, rewrite.
+"""Text in, text out: write, complete, rewrite, fill, edit, detox, fim, bridge, vary, interpolate.
 
     text ─▶ canvas ─▶ sample ─▶ frames ─▶ text, passes, trace
     [CLS] The cat ▒▒▒▒▒▒▒▒▒▒▒▒            write, complete, rewrite: a hole that may end anywhere
@@ -8,13 +8,15 @@
 Every task is a canvas, and what is not editable comes back byte for byte. A sample depends on its
 seed and not on what is written beside it.
 
-    jobs.py       what every task shares: rows, the run, results, the best first
+    jobs.py       what every task shares: rows, the run, its policy
+    results.py    what they return, the best first
     writing.py    write, complete, complete_each, rewrite
     filling.py    fill
     between.py    fim, bridge
     choosing.py   which words to change: surprise, attribution
     editing.py    edit
     detoxing.py   detox
+    travelling.py vary, interpolate: through the space of a latent model
 """
 
 from __future__ import annotations
@@ -24,15 +26,9 @@ from sfumato.sampling.tasks.choosing import Attribution, PseudoLikelihood, Surpr
 from sfumato.sampling.tasks.detoxing import Judge, detox, detox_each
 from sfumato.sampling.tasks.editing import edit
 from sfumato.sampling.tasks.filling import fill
-from sfumato.sampling.tasks.jobs import (
-    Edit,
-    Infill,
-    Model,
-    Policy,
-    ban_texts,
-    best_first,
-    specials_of,
-)
+from sfumato.sampling.tasks.jobs import LatentModel, Model, Policy, Writer, ban_texts, specials_of
+from sfumato.sampling.tasks.results import Edit, Infill, best_first
+from sfumato.sampling.tasks.travelling import interpolate, vary
 from sfumato.sampling.tasks.writing import complete, complete_each, rewrite, write
 from sfumato.sampling.trace import Sample
 
@@ -41,11 +37,13 @@ __all__ = [
     "Edit",
     "Infill",
     "Judge",
+    "LatentModel",
     "Model",
     "Policy",
     "PseudoLikelihood",
     "Sample",
     "Surprise",
+    "Writer",
     "ban_texts",
     "best_first",
     "bridge",
@@ -56,7 +54,9 @@ __all__ = [
     "edit",
     "fill",
     "fim",
+    "interpolate",
     "rewrite",
     "specials_of",
+    "vary",
     "write",
 ]

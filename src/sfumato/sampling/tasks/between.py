@@ -14,17 +14,8 @@ from dataclasses import dataclass, replace
 from sfumato.errors import UsageError
 from sfumato.protocols import Scorer
 from sfumato.sampling.tasks.choosing import log_likelihoods
-from sfumato.sampling.tasks.jobs import (
-    How,
-    Infill,
-    Model,
-    Policy,
-    Row,
-    Watch,
-    best_first,
-    policy_for,
-    run,
-)
+from sfumato.sampling.tasks.jobs import How, Model, Policy, Row, Watch, policy_for, run
+from sfumato.sampling.tasks.results import Infill, best_first
 from sfumato.sampling.trace import Sample
 from sfumato.text.canvas import Hole
 from sfumato.text.overlap import trimmed

@@ -19,7 +19,8 @@ import torch
 from sfumato.errors import UsageError
 from sfumato.protocols import Scorer
 from sfumato.sampling.ancestral import marks_noise
-from sfumato.sampling.tasks.jobs import Model, device_of, scores_of, specials_of
+from sfumato.sampling.tasks.jobs import Model, device_of, specials_of
+from sfumato.sampling.tasks.results import scores_of
 from sfumato.text.spans import cut, ids_before, join_neighbours, without
 from sfumato.text.template import following_ids, locked_ids
 from sfumato.text.vocabulary import Vocabulary

@@ -17,19 +17,8 @@ from sfumato.errors import UsageError
 from sfumato.protocols import Scorer
 from sfumato.sampling.tasks.choosing import Attribution, PseudoLikelihood, allowed, highest
 from sfumato.sampling.tasks.editing import row_of
-from sfumato.sampling.tasks.jobs import (
-    Edit,
-    How,
-    Model,
-    Policy,
-    Row,
-    Verdict,
-    best_first,
-    edited,
-    policy_for,
-    run,
-    scores_of,
-)
+from sfumato.sampling.tasks.jobs import How, Model, Policy, Row, policy_for, run
+from sfumato.sampling.tasks.results import Edit, Verdict, best_first, edited, scores_of
 from sfumato.text.spans import join_neighbours, open_spans, without
 from sfumato.text.words import Span, likeness, word_spans
 

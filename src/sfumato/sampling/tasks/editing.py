@@ -11,18 +11,8 @@ from collections.abc import Sequence
 
 from sfumato.protocols import Scorer
 from sfumato.sampling.tasks.choosing import Chooser, Surprise, choose_spans
-from sfumato.sampling.tasks.jobs import (
-    Edit,
-    How,
-    Model,
-    Policy,
-    Row,
-    Watch,
-    best_first,
-    edited,
-    policy_for,
-    run,
-)
+from sfumato.sampling.tasks.jobs import How, Model, Policy, Row, Watch, policy_for, run
+from sfumato.sampling.tasks.results import Edit, best_first, edited
 from sfumato.text.spans import Opening, close_spans, open_spans
 from sfumato.text.vocabulary import Vocabulary
 from sfumato.text.words import Span

@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sfumato.protocols import Scorer
-from sfumato.sampling.tasks.jobs import (
-    How,
-    Model,
-    Policy,
-    Row,
-    Watch,
-    best_first,
-    policy_for,
-    run,
-)
+from sfumato.sampling.tasks.jobs import How, Policy, Row, Watch, Writer, policy_for, run
+from sfumato.sampling.tasks.results import best_first
 from sfumato.sampling.trace import Sample
 from sfumato.text.template import compose_fill, join_fill
 
 
 def fill(
-    model: Model,
+    model: Writer,
     text: str,
     *,
     n: int = 1,
@@ -70,7 +62,7 @@ def fill(
         return join_fill(task, ids, model.vocabulary)
 
     steps = int(task.canvas.editable.sum())
-    chosen = policy_for(model, policy, steps=steps, ban=ban, require=require)
+    chosen = policy_for(model, policy, steps=steps, ban=ban, require=require, hold=True)
     how = How(policy=chosen, batch_size=batch_size, require=require, watch=watch)
     rows = [Row(canvas=task.canvas, seed=seed + i, read=read) for i in range(n)]
     return best_first(run(model, rows, how), rank)

@@ -17,19 +17,8 @@ from sfumato.protocols import Scorer
 from sfumato.sampling.parts.constraints import Loops
 from sfumato.sampling.parts.planners import Blocks
 from sfumato.sampling.parts.randomness import Purpose, uniform
-from sfumato.sampling.tasks.jobs import (
-    SUREST,
-    Edit,
-    How,
-    Model,
-    Policy,
-    Row,
-    Watch,
-    best_first,
-    edited,
-    policy_for,
-    run,
-)
+from sfumato.sampling.tasks.jobs import SUREST, How, Policy, Row, Watch, Writer, policy_for, run
+from sfumato.sampling.tasks.results import Edit, best_first, edited
 from sfumato.sampling.trace import Sample
 from sfumato.text.batching import prompt_ids
 from sfumato.text.canvas import Hole, Locked, lay_out
@@ -43,7 +32,7 @@ _SPARE = 8
 
 
 def write(
-    model: Model,
+    model: Writer,
     *,
     prompt: str | Sequence[Message] | None = None,
     n: int = 1,
@@ -101,7 +90,7 @@ def write(
 
 
 def complete(
-    model: Model,
+    model: Writer,
     text: str,
     *,
     n: int = 1,
@@ -119,7 +108,7 @@ def complete(
 
 
 def complete_each(
-    model: Model,
+    model: Writer,
     texts: Sequence[str],
     *,
     lengths: Sequence[int] | None = None,
@@ -157,7 +146,7 @@ def complete_each(
 
 
 def rewrite(
-    model: Model,
+    model: Writer,
     text: str,
     *,
     instruction: str | None = None,
@@ -231,7 +220,7 @@ def rewrite(
     return best_first(edits, rank)
 
 
-def _request(model: Model, text: str, instruction: str | None) -> str | list[Message]:
+def _request(model: Writer, text: str, instruction: str | None) -> str | list[Message]:
     """The prompt that training puts before an answer."""
     if instruction is None and not getattr(model, "metadata", {}).get("dialogues", False):
         return text
@@ -240,7 +229,7 @@ def _request(model: Model, text: str, instruction: str | None) -> str | list[Mes
 
 
 def _rows(
-    model: Model, prompt: str | Sequence[Message] | None, length: int | None, seeds: Sequence[int]
+    model: Writer, prompt: str | Sequence[Message] | None, length: int | None, seeds: Sequence[int]
 ) -> tuple[list[Row], int]:
     """A row to write for every seed, and the most slots that any of them might have."""
     if length is not None and length < 1:
@@ -273,7 +262,7 @@ def _tail(ids: Sequence[int], typed: str, vocabulary: Vocabulary) -> str:
     return tail.removeprefix(" ") if typed.endswith(" ") else tail
 
 
-def _lengths(model: Model, length: int | None, given: int, *, prompted: bool) -> tuple[int, ...]:
+def _lengths(model: Writer, length: int | None, given: int, *, prompted: bool) -> tuple[int, ...]:
     """Numbers of slots to choose from after `given` locked tokens."""
     if length is not None:
         return (length,)

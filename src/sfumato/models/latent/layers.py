@@ -1,0 +1,101 @@
+"""Transformer layers of the small networks that read vectors.
+
+Legend of shapes: `B` batch, `S` slots, `C` slots of a context, `W` width, `H` heads,
+`E` width of a head.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+_WIDER = 4
+
+
+class Attention(nn.Module):
+    """Multi-head attention over a context, itself by default.
+
+    Args:
+        width: `W`.
+        heads: number of heads.
+    """
+
+    def __init__(self, *, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B S W"],
+        context: Float[Tensor, "B C W"],
+        attend: Bool[Tensor, "B C"] | None,
+    ) -> Float[Tensor, "B S W"]:
+        """What each slot takes from the attended slots of the context; None means all."""
+        query = self._split(self.query(x))
+        key, value = (self._split(part) for part in self.key_value(context).chunk(2, 2))
+        mask = None if attend is None else attend[:, None, None]
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return out
+
+    def _split(self, x: Float[Tensor, "B S W"]) -> Float[Tensor, "B H S E"]:
+        batch, slots, width = x.shape
+        return x.view(batch, slots, self.heads, width // self.heads).transpose(1, 2)
+
+
+class Layer(nn.Module):
+    """Attention, attention to a condition if there is one, and a perceptron, each after a norm.
+
+    A modulation, six vectors a row, shifts, scales and gates the first and the last (adaLN of DiT,
+    arXiv 2212.09748, with one modulation for all layers and an offset of each layer's own, as in
+    arXiv 2310.00426).
+
+    Args:
+        width: `W`.
+        heads: number of heads.
+        crossing: attend to a condition.
+        dropout: chance to drop a unit.
+    """
+
+    def __init__(
+        self, *, width: int, heads: int, crossing: bool = False, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
+        self.attention = Attention(width=width, heads=heads)
+        self.crossing = Attention(width=width, heads=heads) if crossing else None
+        self.cross_norm = nn.LayerNorm(width) if crossing else None
+        self.offset = nn.Parameter(torch.zeros(6, width))
+        self.perceptron = nn.Sequential(
+            nn.Linear(width, _WIDER * width), nn.GELU(), nn.Linear(_WIDER * width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B S W"],
+        attend: Bool[Tensor, "B S"] | None,
+        modulation: Float[Tensor, "B 6 W"] | None = None,
+        given: tuple[Tensor, Tensor] | None = None,
+    ) -> Float[Tensor, "B S W"]:
+        """One layer.
+
+        Args:
+            x: slots.
+            attend: slots that exist; None means all.
+            modulation: shift, scale and gate, twice; None for none.
+            given: the condition and which of its slots exist.
+        """
+        by = self.offset[None] if modulation is None else modulation + self.offset
+        shift, scale, gate, shift_2, scale_2, gate_2 = by[:, :, None].unbind(1)
+        seen = self.norms[0](x) * (1 + scale) + shift
+        x = x + (1 + gate) * self.dropout(self.attention(seen, seen, attend))
+        if self.crossing is not None and self.cross_norm is not None and given is not None:
+            x = x + self.dropout(self.crossing(self.cross_norm(x), *given))
+        seen = self.norms[1](x) * (1 + scale_2) + shift_2
+        wide: Tensor = self.dropout(self.perceptron(seen))
+        return x + (1 + gate_2) * wide
