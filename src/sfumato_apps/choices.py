@@ -12,11 +12,12 @@ from sfumato.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from sfumato.models.checkpoints import Checkpoint
+    from sfumato.models.latent.storage import LatentCheckpoint
     from sfumato.protocols import Scorer
-    from sfumato.sampling.tasks import Policy
     from sfumato.text.words import Span
 
 OrderName = Literal["max_prob", "margin", "entropy", "random", "left_to_right", "sampled_prob"]
+SolverName = Literal["ddim", "ddpm", "euler", "euler-maruyama", "heun", "dpm-solver"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,8 @@ class Decoding:
     """How texts are written.
 
     Attributes:
-        steps: Denoising steps; with as many steps as slots, one token is written at a time.
+        steps: Denoising steps, by default 64, and 20 for a latent model; with as many steps as
+            slots, one token is written at a time.
         order: Which positions go first.
         temperature: 0 takes the likeliest token, 1 draws as the model believes.
         top_k: Draw among this many likeliest tokens.
@@ -33,9 +35,10 @@ class Decoding:
         block: Write from left to right in blocks of this many tokens; 0 works on the whole canvas.
         no_repeat: Forbid token sequences of this length to come twice; 0 allows every repetition.
             By default text written freely must not loop.
+        solver: How a latent model walks back from noise; dpm-solver by default.
     """
 
-    steps: int = 64
+    steps: int | None = None
     order: OrderName = "max_prob"
     temperature: float = 1.0
     top_k: int | None = None
@@ -43,6 +46,7 @@ class Decoding:
     threshold: float | None = None
     block: int | None = None
     no_repeat: int | None = None
+    solver: SolverName | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,73 +95,7 @@ class Scoring:
     words: Path | None = None
 
 
-DECODING = Decoding()
-
-
-def open_model(name: str | None) -> Checkpoint:
-    """The model of a folder or hub name, the shipped one if None; ready to write."""
-    from sfumato.models.checkpoints import load
-
-    return load() if name is None else load(name)
-
-
-def policy_of(
-    model: Checkpoint,
-    decoding: Decoding = DECODING,
-    *,
-    guidance: float | None = None,
-    block: int = 0,
-) -> Policy:
-    """How to write with a model, from the options of the command line.
-
-    Args:
-        model: what writes.
-        decoding: the options.
-        guidance: strength of classifier-free guidance.
-        block: the size of a block that text written freely has, if the options name none; 0 for
-            text between other text, which is written on the whole canvas.
-
-    Raises:
-        UsageError: an option that the model's noise has no use for.
-    """
-    from sfumato.sampling.ancestral import Ancestral, marks_noise
-    from sfumato.sampling.decoding import DecodingPolicy
-    from sfumato.sampling.parts import planners
-    from sfumato.sampling.parts.constraints import Loops, Repetition
-    from sfumato.sampling.parts.guidance import ClassifierFree
-    from sfumato.sampling.parts.logits import TokenSampler
-    from sfumato.sampling.parts.planners import Blocks, Order
-    from sfumato.sampling.parts.quotas import Even, Threshold
-    from sfumato.sampling.tasks import specials_of
-
-    tokens = TokenSampler(
-        temperature=decoding.temperature, top_k=decoding.top_k, top_p=decoding.top_p
-    )
-    threshold, size, repeat = decoding.threshold, decoding.block, decoding.no_repeat
-    if not marks_noise(model.process, specials_of(model.vocabulary)):
-        masked = {
-            "threshold": threshold,
-            "block": size or None,
-            "no-repeat": repeat,
-            "guidance": guidance,
-        }
-        given = [f"--{name}" for name, value in masked.items() if value is not None]
-        if given:
-            raise UsageError(f"{', '.join(given)}: only for models of masked noise")
-        return Ancestral(process=model.process, steps=decoding.steps, tokens=tokens)
-    steps = decoding.steps
-    usual = (Loops(),) if block and repeat is None else ()
-    return DecodingPolicy(
-        blocks=Blocks(size=(block if size is None else size) or None),
-        order=Order(by=getattr(planners, decoding.order)),
-        quota=Even(steps=steps) if threshold is None else Threshold(probability=threshold),
-        tokens=tokens,
-        guidance=None if guidance is None else ClassifierFree(scale=guidance),
-        constraints=(Repetition(size=repeat),) if repeat else usual,
-    )
-
-
-def scorer_of(name: str | None, model: Checkpoint) -> Scorer | None:
+def scorer_of(name: str | None, model: Checkpoint | LatentCheckpoint) -> Scorer | None:
     """A scorer from its name on the command line; None for None.
 
     `likelihood` is the model's own pseudo-likelihood, `FILE.txt` the share of words on a list,
@@ -168,6 +106,7 @@ def scorer_of(name: str | None, model: Checkpoint) -> Scorer | None:
         UsageError: a name of none of these forms.
         DataError: a word list that cannot be read.
     """
+    from sfumato.models.latent.storage import LatentCheckpoint
     from sfumato.models.scorers import classifier
     from sfumato.sampling.tasks import PseudoLikelihood
 
@@ -177,6 +116,8 @@ def scorer_of(name: str | None, model: Checkpoint) -> Scorer | None:
         more = scorer_of(name.removeprefix("less:"), model)
         return None if more is None else lambda texts: [-score for score in more(texts)]
     if name == "likelihood":
+        if isinstance(model, LatentCheckpoint):
+            raise UsageError("--rank likelihood: only models of masked noise judge so")
         return PseudoLikelihood(model=model)
     if name.endswith(".txt"):
         return listed_words(Path(name))

@@ -28,6 +28,7 @@ RECIPES = (
     "probe",
     "train",
     "convert",
+    "latent",
     "write",
     "fill",
     "edit",
@@ -35,6 +36,8 @@ RECIPES = (
     "fim",
     "bridge",
     "rewrite",
+    "vary",
+    "interpolate",
     "chat",
     "evaluate",
 )

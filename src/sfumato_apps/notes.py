@@ -12,6 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from sfumato.errors import DataError, UnusableError
 from sfumato.models.checkpoints import Checkpoint
+from sfumato.models.latent.storage import LatentCheckpoint
 from sfumato.sampling.tasks import write
 from sfumato.text.dialogue import Message
 from sfumato.training.journal import Journal
@@ -117,7 +118,7 @@ class Samples(TrainerCallback):
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        checkpoint: Checkpoint | LatentCheckpoint,
         journal: Journal,
         notes: Notes,
         prompts: Sequence[Prompt] = (None,),

@@ -14,7 +14,7 @@ from torch import nn
 
 from sfumato.text.batching import Example
 from sfumato.training.muon import Muon, parameter_groups
-from sfumato.training.objectives import Objective
+from sfumato.training.objectives import Learning
 from sfumato.training.trainer import Composer
 from sfumato_apps import ranks
 
@@ -24,7 +24,7 @@ _BATCHES, _TIMES, _OVERHEAD = 4, 4, 1.05
 def steps_for(
     minutes: float,
     denoiser: nn.Module,
-    objective: Objective,
+    objective: Learning,
     lay: Composer,
     examples: Sequence[Example],
     *,

@@ -33,7 +33,7 @@ from sfumato_apps.notes import Notes, ProgressLines, Prompt, Samples
 from sfumato_apps.provenance import about, quality_json, quality_lines, quality_of
 from sfumato_apps.reading import encode_all, texts_of
 
-SETTINGS_FILES = {"train": "train.yaml", "convert": "convert.yaml"}
+SETTINGS_FILES = {name: f"{name}.yaml" for name in ("train", "convert", "latent")}
 _FAMILIES: dict[str, Callable[[Vocabulary], Family]] = {
     "masked": masked,
     "uniform": uniform,
@@ -202,6 +202,11 @@ def validation_of(
 def begin(start: Checkpoint, recipe: str, settings: Mapping[str, Any], out: Path) -> None:
     """Writes the untrained model and the settings, so that the run can be resumed from `out`."""
     save(start, out)
+    write_run(recipe, settings, out)
+
+
+def write_run(recipe: str, settings: Mapping[str, Any], out: Path) -> None:
+    """Writes the settings, so that the run can be resumed from `out`."""
     text = yaml.safe_dump({"recipe": recipe, **settings}, sort_keys=False, allow_unicode=True)
     path = out / SETTINGS_FILES[recipe]
     path.write_text(f"# sfumato {recipe} --preset {path}\n{text}", encoding="utf-8")
@@ -228,7 +233,42 @@ def run(
     trainer.add_callback(ProgressLines(notes))
     if trainer.validation is not None:
         trainer.add_callback(Samples(kept, trainer.journal, notes, prompts))
-    origin = dict(start.metadata)
+    carry_out(
+        trainer,
+        recipe,
+        out,
+        resumed=resumed,
+        notes=notes,
+        keep=lambda found: _keep(kept, {**start.metadata, **found}, out),
+        conclude=lambda: {"quality": _conclude(trainer, kept, held, notes)} if held else {},
+    )
+
+
+def carry_out(
+    trainer: DiffusionTrainer,
+    recipe: str,
+    out: Path,
+    *,
+    resumed: Path | None,
+    notes: Notes,
+    keep: Callable[[dict[str, Any]], None],
+    conclude: Callable[[], dict[str, Any]] = dict,
+) -> None:
+    """Trains, and keeps the model whatever happens.
+
+    Args:
+        trainer: what is trained.
+        recipe: the command, for the message.
+        out: the run's folder.
+        resumed: the checkpoint to go on from.
+        notes: is told the end.
+        keep: saves the model with what was found of it.
+        conclude: measures the finished model.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; everything was saved.
+    """
+    found: dict[str, Any] = {}
     with StopOnSignal() as stop:
         trainer.add_callback(stop)
         try:
@@ -236,11 +276,12 @@ def run(
                 trainer.train()
             else:
                 trainer.resume(resumed)
-            if stop.stopped is None and held:
-                origin["quality"] = _conclude(trainer, kept, held, notes)
+            if stop.stopped is None:
+                found |= conclude()
         finally:
-            origin["steps"] = trainer.state.global_step
-            _keep(kept, origin, out)
+            found["steps"] = trainer.state.global_step
+            if ranks.is_first():
+                keep(found)
     if stop.stopped is not None:
         path = out / SETTINGS_FILES[recipe]
         raise Interrupted(
@@ -264,5 +305,4 @@ def _conclude(
 
 
 def _keep(kept: Checkpoint, origin: Mapping[str, Any], out: Path) -> None:
-    if ranks.is_first():
-        save(replace(kept, metadata={**origin, "about": about(origin)}), out)
+    save(replace(kept, metadata={**origin, "about": about(origin)}), out)

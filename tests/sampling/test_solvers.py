@@ -10,7 +10,7 @@ from tests.sampling.gaussians import Normal
 
 from sfumato.errors import UsageError
 from sfumato.noise.gaussian import Exploding, Flow, GaussianProcess, Preserving
-from sfumato.noise.log_snr import Odds, Straight, Tangent
+from sfumato.noise.log_snr import Odds, SquareRoot, Straight, Tangent
 from sfumato.sampling.latent.grids import Grid, Karras, LogSnrs, Times
 from sfumato.sampling.latent.solvers import SOLVERS, Ddim, Solver
 
@@ -105,6 +105,16 @@ def test_grids_begin_at_pure_noise_and_fall() -> None:
             assert len(times) == 7
             assert (times.diff() < 0).all()
             assert float(process.log_snr(times[0])) == pytest.approx(-3.0)
+
+
+def test_a_grid_stays_within_its_schedule() -> None:
+    """Diffusion-LM's square root has λ = 2.3 at t = 0, and a straight line its own ends."""
+    for schedule in (SquareRoot(), Straight(high=2.0, low=-3.0)):
+        process = GaussianProcess(schedule=schedule, path=Preserving(), low=-6.0, high=6.0)
+        for grid in (Times(end=0.0), LogSnrs(), Karras()):
+            times = grid.times(process, 9)
+            assert (times.diff() < 0).all()
+            assert 0 <= float(times[-1]) < float(times[0]) <= 1
 
 
 def test_numbers_out_of_range_are_refused() -> None:

@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 
 from sfumato.errors import ModelError
 from sfumato.models.encoders import EncoderDenoiser
+from sfumato.models.latent.storage import is_latent
 from sfumato.models.lora import merged
 from sfumato.models.parts.conditioning import TimeEmbedding
 from sfumato.models.storage import folders
@@ -108,6 +109,11 @@ def load(
     """
     folder = folders.locate(name, trust_remote_code=trust_remote_code)
     finish_save(folder)
+    if is_latent(folder):
+        raise ModelError(
+            f"{folder} holds a latent model: open it with `load_latent`; on the command line "
+            "write, rewrite, fill, vary, interpolate and evaluate take it"
+        )
     folders.read_config(folder)
     settings = read_settings(folder)
     tokenizer = folders.read_tokenizer(folder, trust_remote_code=trust_remote_code)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -162,9 +163,15 @@ class GaussianProcess:
         if not self.low < self.high:
             raise UsageError(f"expected low < high, got low={self.low}, high={self.high}")
 
+    @cached_property
+    def reach(self) -> tuple[float, float]:
+        """The least and the largest λ: `low` and `high`, or the schedule's ends within them."""
+        ends = self.schedule.value(torch.tensor([1.0, 0.0], dtype=torch.float64)).tolist()
+        return max(self.low, float(ends[0])), min(self.high, float(ends[1]))
+
     def log_snr(self, t: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
-        """λ(t), no less than `low` and no more than `high`."""
-        return self.schedule.value(t).clamp(self.low, self.high)
+        """λ(t), within `reach`."""
+        return self.schedule.value(t).clamp(*self.reach)
 
     def time(self, log_snr: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
         """The t of λ."""
@@ -210,11 +217,12 @@ class GaussianProcess:
     ) -> Float[Tensor, "B"]:
         """−λ′·e^2λ·‖x_0 − x̂_0‖²: its mean over t ~ U(0, 1) is the bound's integral, nats a row.
 
-        VDM (arXiv 2107.00630), eq. 14, with SNR = e^2λ. Outside of `low` … `high` it is 0: what
-        is missing there is a divergence from the prior and the reconstruction from x at `high`.
+        VDM (arXiv 2107.00630), eq. 14, with SNR = e^2λ. Outside of `reach` it is 0: what
+        is missing there is a divergence from the prior and the reconstruction from the least noise.
         """
         value = self.schedule.value(t)
-        inside = (value >= self.low) & (value <= self.high)
+        low, high = self.reach
+        inside = (value >= low) & (value <= high)
         weight = torch.where(inside, -self.schedule.derivative(t) * torch.exp(2 * value), 0)
         return weight.to(x_0) * (x_0 - x_hat).square().flatten(1).sum(1)
 

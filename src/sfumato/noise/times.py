@@ -148,7 +148,7 @@ class EvenTimes:
         self, rows: int, process: GaussianProcess, generator: torch.Generator
     ) -> Float[Tensor, "B"]:
         """A time for each row."""
-        ends = process.time(torch.tensor([process.high, process.low], dtype=torch.float64))
+        ends = process.time(torch.tensor(process.reach[::-1], dtype=torch.float64))
         first, last = float(ends[0]), float(ends[1])
         return first + (last - first) * self.until * _slices(rows, generator)
 
@@ -180,8 +180,9 @@ class EvenLogSnrs:
         self, rows: int, process: GaussianProcess, generator: torch.Generator
     ) -> Float[Tensor, "B"]:
         """A time for each row."""
-        low = process.low if self.low is None else self.low
-        high = process.high if self.high is None else self.high
+        low, high = process.reach
+        low = low if self.low is None else max(low, self.low)
+        high = high if self.high is None else min(high, self.high)
         return process.time(high - (high - low) * _slices(rows, generator))
 
 

@@ -85,6 +85,10 @@ class NoisedSlots:
         """Its rows: the loss of each is a mean over its numbers."""
         return torch.tensor(float(len(self.ids)))
 
+    def to(self, device: torch.device | str) -> NoisedSlots:
+        """The same batch on another device."""
+        return NoisedSlots(**{one.name: getattr(self, one.name).to(device) for one in fields(self)})
+
     def rows(self, start: int, stop: int) -> NoisedSlots:
         """A micro-batch."""
         return NoisedSlots(
@@ -216,7 +220,9 @@ class DecoderObjective:
     def prepare(self, batch: Slots, generator: torch.Generator) -> NoisedSlots:
         """Draws times and noise for a whole batch at once."""
         rows, slots = batch.ids.shape
-        ends = self.process.time(torch.tensor([self.process.high, self.least]).double())
+        ends = self.process.time(
+            torch.tensor([self.process.reach[1], self.least], dtype=torch.float64)
+        )
         first, last = ends.tolist()
         t = first + (last - first) * torch.rand(rows, generator=generator)
         return NoisedSlots(

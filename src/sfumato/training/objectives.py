@@ -63,6 +63,10 @@ class Noised(Protocol):
         """A micro-batch."""
         ...
 
+    def to(self, device: torch.device | str) -> Noised:
+        """The same batch on another device."""
+        ...
+
 
 @runtime_checkable
 class Learning(Protocol):

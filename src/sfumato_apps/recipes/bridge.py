@@ -32,8 +32,9 @@ def bridge(
         delivery: What to print and to keep.
     """
     from sfumato.sampling.tasks import bridge as bridge_texts
-    from sfumato_apps.choices import open_model, policy_of, scorer_of
+    from sfumato_apps.choices import scorer_of
     from sfumato_apps.output import deliver
+    from sfumato_apps.policies import open_model, policy_of
 
     opened = open_model(model)
     found = bridge_texts(

@@ -31,7 +31,7 @@ def chat(
     from sfumato.errors import ModelError
     from sfumato.sampling.tasks import write as write_texts
     from sfumato.text.dialogue import Message
-    from sfumato_apps.choices import open_model, policy_of
+    from sfumato_apps.policies import open_model, policy_of
 
     opened = open_model(model)
     if not opened.metadata.get("dialogues", False):

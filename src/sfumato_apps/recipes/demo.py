@@ -33,8 +33,9 @@ def demo(*, out: Path = Path("demo"), model: str | None = None, seed: int = 5) -
 
     from sfumato.sampling.tasks import fill, write
     from sfumato.sampling.tasks.writing import BLOCK
-    from sfumato_apps.choices import Decoding, open_model, policy_of
+    from sfumato_apps.choices import Decoding
     from sfumato_apps.player import player_page
+    from sfumato_apps.policies import open_model, policy_of
 
     console = Console(highlight=False, soft_wrap=True)
     opened = open_model(model)

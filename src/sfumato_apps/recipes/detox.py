@@ -59,7 +59,7 @@ def detox(
 
     from sfumato.errors import UsageError
     from sfumato.sampling.tasks import Judge, detox_each
-    from sfumato_apps import choices
+    from sfumato_apps import choices, policies
     from sfumato_apps.output import best_records, deliver, show_diff
     from sfumato_apps.streaming import work_off
 
@@ -68,7 +68,7 @@ def detox(
     scorer = choices.judged_by(scoring)
     if scorer is None:
         raise UsageError("say what is toxic: --scorer MODEL --label LABEL, or --words FILE")
-    opened = choices.open_model(model)
+    opened = policies.open_model(model)
     usual = 0.5 if scoring.words is None else 0.0
     fluent = choices.scorer_of(fluency, opened)
     judge = Judge(toxic=scorer, threshold=usual if clean is None else clean, fluent=fluent)
@@ -82,7 +82,7 @@ def detox(
         rounds=rounds,
         n=candidates.n,
         seed=candidates.seed,
-        policy=choices.policy_of(opened, decoding),
+        policy=policies.policy_of(opened, decoding),
         rank=choices.scorer_of(candidates.rank, opened),
         batch_size=max(16, batch),
     )

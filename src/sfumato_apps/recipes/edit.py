@@ -49,7 +49,7 @@ def edit(
     from sfumato.errors import UsageError
     from sfumato.sampling.tasks import Attribution
     from sfumato.sampling.tasks import edit as edit_text
-    from sfumato_apps import choices
+    from sfumato_apps import choices, policies
     from sfumato_apps.output import deliver, show_diff
 
     source = choices.text_of(text)
@@ -61,7 +61,7 @@ def edit(
         )
     if joint is not None and not from_pairs:
         raise UsageError("--joint joins the two halves of a pair: give --from-pairs with it")
-    opened = choices.open_model(model)
+    opened = policies.open_model(model)
     edits = edit_text(
         opened,
         source,
@@ -72,7 +72,7 @@ def edit(
         extra=extra,
         n=candidates.n,
         seed=candidates.seed,
-        policy=choices.policy_of(opened, decoding),
+        policy=policies.policy_of(opened, decoding),
         rank=choices.scorer_of(candidates.rank, opened),
         prompt=choices.prompt_of_pair(source, joint) if from_pairs else None,
     )

@@ -42,8 +42,8 @@ def evaluate(
 
     from sfumato.evaluation.report import write_report
     from sfumato.sampling.tasks.writing import BLOCK
-    from sfumato_apps.choices import open_model, policy_of
     from sfumato_apps.measuring import compare
+    from sfumato_apps.policies import open_model, policy_of
 
     opened = open_model(model)
     report = compare(

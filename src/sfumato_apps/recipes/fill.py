@@ -30,10 +30,11 @@ def fill(
         delivery: What to print and to keep.
     """
     from sfumato.sampling.tasks import fill as fill_texts
-    from sfumato_apps.choices import open_model, policy_of, scorer_of, text_of
+    from sfumato_apps.choices import scorer_of, text_of
     from sfumato_apps.output import deliver
+    from sfumato_apps.policies import open_writer, policy_of
 
-    opened = open_model(model)
+    opened = open_writer(model)
     samples = fill_texts(
         opened,
         text_of(text),

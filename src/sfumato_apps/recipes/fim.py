@@ -40,8 +40,9 @@ def fim(
         delivery: What to print and to keep.
     """
     from sfumato.sampling.tasks import fim as fill_middle
-    from sfumato_apps.choices import open_model, policy_of, scorer_of
+    from sfumato_apps.choices import scorer_of
     from sfumato_apps.output import deliver
+    from sfumato_apps.policies import open_model, policy_of
     from sfumato_apps.reading import around_marker
 
     if file is not None:

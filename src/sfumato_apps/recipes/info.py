@@ -13,14 +13,22 @@ def info(*, model: str | None = None) -> None:
     """
     import json
 
-    from sfumato_apps.choices import open_model
+    from sfumato.models.latent.storage import LatentCheckpoint
+    from sfumato_apps.policies import open_writer
 
-    checkpoint = open_model(model)
+    checkpoint = open_writer(model)
     denoiser, words = checkpoint.denoiser, checkpoint.vocabulary
+    if isinstance(checkpoint, LatentCheckpoint):
+        kind = {"codec": type(checkpoint.codec).__name__, **checkpoint.denoiser.sizes.as_json()}
+    else:
+        network = checkpoint.denoiser.network
+        kind = {
+            "architecture": type(network).__name__,
+            "max_length": checkpoint.denoiser.max_length,
+        }
     record = {
-        "architecture": type(denoiser.network).__name__,
+        **kind,
         "parameters": sum(p.numel() for p in denoiser.parameters()),
-        "max_length": denoiser.max_length,
         "process": type(checkpoint.process).__name__,
         "schedule": type(checkpoint.process.schedule).__name__,
         "tokens": words.size,

@@ -35,10 +35,11 @@ def rewrite(
 
     from sfumato.sampling.tasks import rewrite as rewrite_text
     from sfumato.sampling.tasks.writing import BLOCK
-    from sfumato_apps.choices import open_model, policy_of, scorer_of, text_of
+    from sfumato_apps.choices import scorer_of, text_of
     from sfumato_apps.output import deliver
+    from sfumato_apps.policies import open_writer, policy_of
 
-    opened = open_model(model)
+    opened = open_writer(model)
     if instruction is not None and not opened.metadata.get("dialogues", False):
         print(
             "this model was not trained on dialogues: it will hardly follow the instruction",

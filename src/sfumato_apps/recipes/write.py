@@ -31,10 +31,11 @@ def write(
     """
     from sfumato.sampling.tasks import write as write_texts
     from sfumato.sampling.tasks.writing import BLOCK
-    from sfumato_apps.choices import open_model, policy_of, scorer_of
+    from sfumato_apps.choices import scorer_of
     from sfumato_apps.output import deliver
+    from sfumato_apps.policies import open_writer, policy_of
 
-    opened = open_model(model)
+    opened = open_writer(model)
     samples = write_texts(
         opened,
         prompt=prompt,

@@ -78,7 +78,7 @@ class Descent:
     @property
     def times(self) -> Float64[Tensor, "N"]:
         """The grid: as many times as steps."""
-        low, high = self.process.low, self.process.high
+        low, high = self.process.reach
         within = replace(self.process, low=high + (low - high) * self.begin)
         return self.grid.times(within, self.steps)
 

@@ -26,13 +26,13 @@ class Grid(Protocol):
     """Times for a number of steps."""
 
     def times(self, process: GaussianProcess, steps: int) -> Float64[Tensor, "N"]:
-        """As many falling times as steps, the first at `process.low`."""
+        """As many falling times as steps, the first at the least λ of its reach."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Times:
-    """Even in t, from the time of `process.low` down to `end`.
+    """Even in t, from the time of the most noise down to `end`.
 
     Attributes:
         end: the last time before clean; None goes on evenly toward t = 0.
@@ -49,7 +49,7 @@ class Times:
 
     def times(self, process: GaussianProcess, steps: int) -> Float64[Tensor, "N"]:
         """Even in t."""
-        first = _time(process, process.low)
+        first = _time(process, process.reach[0])
         if self.end is not None:
             return _even(first, self.end, steps)
         return _even(first, 0.0, steps + 1)[:-1]
@@ -57,7 +57,7 @@ class Times:
 
 @dataclass(frozen=True, kw_only=True)
 class LogSnrs:
-    """Even in λ, from `process.low` to `process.high`.
+    """Even in λ, from one end of the process's reach to the other.
 
     Example:
         >>> from sfumato.noise.gaussian import Flow
@@ -69,7 +69,7 @@ class LogSnrs:
 
     def times(self, process: GaussianProcess, steps: int) -> Float64[Tensor, "N"]:
         """Even in λ."""
-        return process.time(_even(process.low, process.high, steps))
+        return process.time(_even(*process.reach, steps))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ class Karras:
 
     def times(self, process: GaussianProcess, steps: int) -> Float64[Tensor, "N"]:
         """Even in σ^(1/ρ)."""
-        ends = torch.tensor([process.low, process.high], dtype=torch.float64).neg() / self.rho
+        ends = torch.tensor(process.reach, dtype=torch.float64).neg() / self.rho
         first, last = ends.exp().tolist()
         roots = _even(first, last, steps)
         return process.time(-self.rho * roots.log())

@@ -1,0 +1,122 @@
+"""From the options of the command line to a model that writes and how it does."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from sfumato.errors import UsageError
+from sfumato.models.checkpoints import SHIPPED, Checkpoint, load
+from sfumato.models.latent.storage import LatentCheckpoint, is_latent, load_latent
+from sfumato.models.storage.folders import locate
+from sfumato.sampling.ancestral import Ancestral, marks_noise
+from sfumato.sampling.decoding import DecodingPolicy
+from sfumato.sampling.latent.descent import Descent
+from sfumato.sampling.latent.guides import Contrast
+from sfumato.sampling.latent.solvers import SOLVERS
+from sfumato.sampling.parts import planners
+from sfumato.sampling.parts.constraints import Loops, Repetition
+from sfumato.sampling.parts.guidance import ClassifierFree
+from sfumato.sampling.parts.logits import TokenSampler
+from sfumato.sampling.parts.planners import Blocks, Order
+from sfumato.sampling.parts.quotas import Even, Threshold
+from sfumato.sampling.tasks import Policy, specials_of
+from sfumato_apps.choices import Decoding
+
+DECODING = Decoding()
+_STEPS, _LATENT_STEPS = 64, 20
+_LATENT = {"steps", "temperature", "solver"}
+
+
+def open_model(name: str | None) -> Checkpoint:
+    """The model of a folder or hub name, the shipped one if None; ready to write."""
+    return load() if name is None else load(name)
+
+
+def open_writer(name: str | None) -> Checkpoint | LatentCheckpoint:
+    """The same, or a latent model."""
+    folder = SHIPPED if name is None else locate(name)
+    return load_latent(folder) if is_latent(folder) else load(folder)
+
+
+def policy_of(
+    model: Checkpoint | LatentCheckpoint,
+    decoding: Decoding = DECODING,
+    *,
+    guidance: float | None = None,
+    block: int = 0,
+) -> Policy:
+    """How to write with a model, from the options of the command line.
+
+    Args:
+        model: what writes.
+        decoding: the options.
+        guidance: strength of classifier-free guidance.
+        block: the size of a block that text written freely has, if the options name none; 0 for
+            text between other text, which is written on the whole canvas.
+
+    Raises:
+        UsageError: an option that the model's noise has no use for.
+    """
+    if isinstance(model, LatentCheckpoint):
+        return descent_of(model, decoding, guidance=guidance, hold=not block)
+    if decoding.solver is not None:
+        raise UsageError("--solver: only for latent models, which `sfumato latent` makes")
+    tokens = TokenSampler(
+        temperature=decoding.temperature, top_k=decoding.top_k, top_p=decoding.top_p
+    )
+    threshold, size, repeat = decoding.threshold, decoding.block, decoding.no_repeat
+    if not marks_noise(model.process, specials_of(model.vocabulary)):
+        masked = {
+            "threshold": threshold,
+            "block": size or None,
+            "no-repeat": repeat,
+            "guidance": guidance,
+        }
+        given = [f"--{name}" for name, value in masked.items() if value is not None]
+        if given:
+            raise UsageError(f"{', '.join(given)}: only for models of masked noise")
+        return Ancestral(process=model.process, steps=decoding.steps or _STEPS, tokens=tokens)
+    steps = decoding.steps or _STEPS
+    usual = (Loops(),) if block and repeat is None else ()
+    return DecodingPolicy(
+        blocks=Blocks(size=(block if size is None else size) or None),
+        order=Order(by=getattr(planners, decoding.order)),
+        quota=Even(steps=steps) if threshold is None else Threshold(probability=threshold),
+        tokens=tokens,
+        guidance=None if guidance is None else ClassifierFree(scale=guidance),
+        constraints=(Repetition(size=repeat),) if repeat else usual,
+    )
+
+
+def descent_of(
+    model: LatentCheckpoint,
+    decoding: Decoding = DECODING,
+    *,
+    guidance: float | None = None,
+    hold: bool = False,
+) -> Descent:
+    """How a latent model writes.
+
+    Args:
+        model: what writes.
+        decoding: the options.
+        guidance: strength of classifier-free guidance.
+        hold: text stands on both sides of what is written.
+
+    Raises:
+        UsageError: an option of models of tokens.
+    """
+    others = [one.name for one in fields(Decoding) if one.name not in _LATENT]
+    given = [name for name in others if getattr(decoding, name) != getattr(DECODING, name)]
+    if given:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"{names}: not for latent models, which write all words at once")
+    return Descent(
+        process=model.process,
+        codec=model.codec,
+        steps=decoding.steps or _LATENT_STEPS,
+        solver=SOLVERS[decoding.solver or "dpm-solver"],
+        guidance=None if guidance is None else Contrast(scale=guidance),
+        hold=hold,
+        temperature=decoding.temperature,
+    )

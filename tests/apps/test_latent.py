@@ -1,0 +1,123 @@
+"""`sfumato latent` and what its models do, end to end on a tiny one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.apps.test_cli import TEXTS, call
+
+from sfumato.models.latent.storage import load_latent
+
+SIZES = [
+    *("--slots", "12", "--hidden", "16", "--layers", "2", "--heads", "2", "--batch", "8"),
+    *("--evaluate-every", "4", "--answers", "1"),
+]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
+    rows = [{"prompt": text.split()[0] + " ", "completion": text} for text in TEXTS]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of learnt vectors, trained for six steps."""
+    out = tmp_path_factory.mktemp("runs") / "embedding"
+    more = ["--vocabulary", "300", "--width", "16", "--steps", "6"]
+    assert call("latent", "--data", corpus, "--out", out, *SIZES, *more) == 0
+    return out
+
+
+def test_an_encoder_becomes_a_latent_model_of_pairs(
+    folder: Path, pairs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    encoder = tmp_path / "encoder"
+    tiny = ["--width", "16", "--layers", "1", "--heads", "2", "--vocabulary", "300"]
+    common = ["--slack", "4", "--max-length", "32", "--steps", "2", "--batch", "8"]
+    assert call("train", "--data", pairs, "--out", encoder, *tiny, *common) == 0
+    out = tmp_path / "latent"
+    more = ["--model", encoder, "--steps", "4", "--decoder-steps", "3"]
+    assert call("latent", "--data", pairs, "--out", out, *SIZES, *more) == 0
+    assert "held-out tokens back" in capfd.readouterr().err
+    made = load_latent(out)
+    assert made.denoiser.sizes.reading == "cross"
+    assert made.metadata["base_model"] == str(encoder)
+    assert call("write", "--model", out, "--prompt", "Ann ", "--guidance", "1.0") == 0
+    assert capfd.readouterr().out.startswith("Ann ")
+
+
+def test_a_run_is_resumed_and_an_old_one_is_safe(
+    corpus: Path, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert call("latent", "--data", corpus, "--out", folder, *SIZES, "--steps", "2") == 2
+    assert "already holds a run" in capfd.readouterr().err
+    preset = folder / "latent.yaml"
+    assert call("latent", "--preset", preset, "--resume") == 0
+    assert load_latent(folder).metadata["steps"] == 6
+
+
+def test_the_journal_tells_the_error(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+    assert any("eval_error_at_0" in line for line in lines), lines
+
+
+def test_write_vary_interpolate_and_fill(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert call("write", "--model", folder, "--n", "2", "--steps", "5", "--json") == 0
+    records = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [record["passes"] for record in records] == [5, 5]
+    assert call("vary", "Ann sees tea.", "--model", folder, "--by", "0.05", "--steps", "4") == 0
+    assert capfd.readouterr().out
+    ends = ["Ann sees tea.", "Tom likes rain."]
+    assert call("interpolate", *ends, "--model", folder, "--n", "4", "--steps", "6") == 0
+    assert len(capfd.readouterr().out.split("\n")) == 5
+    assert call("fill", "Ann {2} tea.", "--model", folder) == 0
+    filled = capfd.readouterr().out
+    assert filled.startswith("Ann ")
+    assert filled.rstrip("\n").endswith("tea.")
+    assert call("info", "--model", folder) == 0
+    assert json.loads(capfd.readouterr().out)["codec"] == "EmbeddingCodec"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["edit", "Ann sees tea."], 4, "holds a latent model"),
+        (["write", "--order", "margin"], 2, "--order: not for latent models"),
+        (["write", "--rank", "likelihood"], 2, "only models of masked noise"),
+        (["vary", "Ann sees tea.", "--by", "2"], 2, "begin in (0, 1]"),
+        (["vary", " ".join(["Ann"] * 40)], 2, "shorten it"),
+        (["interpolate", "a", "b", "--n", "1"], 2, "n ≥ 2"),
+    ],
+)
+def test_bad_input_is_one_line_and_a_code(
+    folder: Path,
+    arguments: list[str],
+    code: int,
+    said: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert call(*arguments, "--model", folder) == code
+    error = capfd.readouterr().err.strip()
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_a_model_of_tokens_has_no_space_to_travel_in(capfd: pytest.CaptureFixture[str]) -> None:
+    from sfumato.models.checkpoints import SHIPPED
+
+    assert call("vary", "abc", "--model", SHIPPED) == 4
+    assert "no latent model" in capfd.readouterr().err
+    assert call("write", "--solver", "ddim") == 2
+    assert "only for latent models" in capfd.readouterr().err
