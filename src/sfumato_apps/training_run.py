@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import yaml
 from torch import nn
 from transformers import PrinterCallback, TrainingArguments
 
-from sfumato.errors import SfumatoError, UsageError
+from sfumato.errors import UsageError
 from sfumato.evaluation.perplexity import elbo
 from sfumato.models.checkpoints import Checkpoint, denoiser_of, load, save
 from sfumato.models.encoders import EncoderDenoiser
@@ -27,13 +26,12 @@ from sfumato.text.batching import Batch, Example, compose
 from sfumato.text.records import Record, TrainSplit
 from sfumato.text.vocabulary import Vocabulary, learn_vocabulary
 from sfumato.training.objectives import Objective, elbo_weighting, plain_weighting
-from sfumato.training.trainer import Composer, DiffusionTrainer, StopOnSignal, last_checkpoint
-from sfumato_apps import ranks
+from sfumato.training.trainer import Composer, DiffusionTrainer
+from sfumato_apps import ranks, runs
 from sfumato_apps.notes import Notes, ProgressLines, Prompt, Samples
 from sfumato_apps.provenance import about, quality_json, quality_lines, quality_of
 from sfumato_apps.reading import encode_all, texts_of
 
-SETTINGS_FILES = {name: f"{name}.yaml" for name in ("train", "convert", "latent")}
 _FAMILIES: dict[str, Callable[[Vocabulary], Family]] = {
     "masked": masked,
     "uniform": uniform,
@@ -41,29 +39,6 @@ _FAMILIES: dict[str, Callable[[Vocabulary], Family]] = {
 }
 _TIMES: dict[str, TimeSampler] = {"stratified": Stratified(), "uniform": Uniform()}
 _WEIGHTINGS = {"elbo": elbo_weighting, "plain": plain_weighting}
-
-
-class Interrupted(SfumatoError):
-    """A run was stopped by a signal after it had saved."""
-
-    exit_code = 130
-
-
-def checkpoint_to_resume(out: Path, *, resume: bool) -> Path | None:
-    """The checkpoint to go on from, None for a new run.
-
-    Raises:
-        UsageError: there is nothing to resume, or a new run would overwrite an old one.
-    """
-    found = last_checkpoint(out)
-    if resume and found is None:
-        raise UsageError(f"nothing to resume: {out} holds no complete checkpoint")
-    begun = any((out / name).exists() for name in SETTINGS_FILES.values())
-    if not resume and (found is not None or begun):
-        raise UsageError(
-            f"{out} already holds a run: add --resume to go on with it, or choose another folder"
-        )
-    return found
 
 
 def existing_model(name: str, *, noise: str, lora: int, seed: int) -> Checkpoint:
@@ -202,14 +177,7 @@ def validation_of(
 def begin(start: Checkpoint, recipe: str, settings: Mapping[str, Any], out: Path) -> None:
     """Writes the untrained model and the settings, so that the run can be resumed from `out`."""
     save(start, out)
-    write_run(recipe, settings, out)
-
-
-def write_run(recipe: str, settings: Mapping[str, Any], out: Path) -> None:
-    """Writes the settings, so that the run can be resumed from `out`."""
-    text = yaml.safe_dump({"recipe": recipe, **settings}, sort_keys=False, allow_unicode=True)
-    path = out / SETTINGS_FILES[recipe]
-    path.write_text(f"# sfumato {recipe} --preset {path}\n{text}", encoding="utf-8")
+    runs.write_run(recipe, settings, out)
 
 
 def run(
@@ -233,7 +201,7 @@ def run(
     trainer.add_callback(ProgressLines(notes))
     if trainer.validation is not None:
         trainer.add_callback(Samples(kept, trainer.journal, notes, prompts))
-    carry_out(
+    runs.carry_out(
         trainer,
         recipe,
         out,
@@ -242,53 +210,6 @@ def run(
         keep=lambda found: _keep(kept, {**start.metadata, **found}, out),
         conclude=lambda: {"quality": _conclude(trainer, kept, held, notes)} if held else {},
     )
-
-
-def carry_out(
-    trainer: DiffusionTrainer,
-    recipe: str,
-    out: Path,
-    *,
-    resumed: Path | None,
-    notes: Notes,
-    keep: Callable[[dict[str, Any]], None],
-    conclude: Callable[[], dict[str, Any]] = dict,
-) -> None:
-    """Trains, and keeps the model whatever happens.
-
-    Args:
-        trainer: what is trained.
-        recipe: the command, for the message.
-        out: the run's folder.
-        resumed: the checkpoint to go on from.
-        notes: is told the end.
-        keep: saves the model with what was found of it.
-        conclude: measures the finished model.
-
-    Raises:
-        Interrupted: Ctrl-C or SIGTERM; everything was saved.
-    """
-    found: dict[str, Any] = {}
-    with StopOnSignal() as stop:
-        trainer.add_callback(stop)
-        try:
-            if resumed is None:
-                trainer.train()
-            else:
-                trainer.resume(resumed)
-            if stop.stopped is None:
-                found |= conclude()
-        finally:
-            found["steps"] = trainer.state.global_step
-            if ranks.is_first():
-                keep(found)
-    if stop.stopped is not None:
-        path = out / SETTINGS_FILES[recipe]
-        raise Interrupted(
-            f"stopped at step {trainer.state.global_step} and saved; "
-            f"go on with: sfumato {recipe} --preset {path} --resume"
-        )
-    notes.say(f"saved {out}")
 
 
 def _conclude(

@@ -24,7 +24,7 @@ from sfumato.text.corpora import parse_source
 from sfumato.text.mixtures import draw, parse_mix
 from sfumato.text.records import Record
 from sfumato.training.trainer import DiffusionTrainer
-from sfumato_apps import ranks
+from sfumato_apps import ranks, runs
 from sfumato_apps import training_run as run
 from sfumato_apps.conversion import check_convertible, foreign_languages, licence_of
 from sfumato_apps.memory import memory_of
@@ -75,7 +75,7 @@ def follow(plan: Plan) -> None:
     if plan.bf16 and not is_torch_bf16_gpu_available():
         notes.say("no GPU with bfloat16 here: training in float32")
         plan = replace(plan, bf16=False)
-    resumed = run.checkpoint_to_resume(plan.out, resume=plan.resume)
+    resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
     sources = [parse_source(text) for text in plan.data]
     parse_mix(plan.mix, sources)  # a mistake in it should not wait until everything is read
     corpus = read_corpus(

@@ -4,14 +4,12 @@
                         Exploding   α = 1              EDM
                         Flow        α + σ = 1          flow matching
 
-The three differ by a factor, so what a network learns on one of them serves the others. A network
-may be trained to predict any mixture of x_0 and ε (`Parameterization`); everything else sees the
-clean prediction x̂_0.
+The three differ by a factor. A network may be trained to predict any mixture of x_0 and ε
+(`Parameterization`); everything else sees the clean prediction x̂_0.
 
 Where the classical views meet: a VAE whose encoder adds this noise has the bound
-∫ e^2λ·‖x_0 − x̂_0‖² dλ (VDM, arXiv 2107.00630); the score of x_t is −ε̂/σ, so learning to denoise is
-score matching; and u = ε̂ − x̂_0 on the path `Flow` is flow matching's field. One pivot ties them:
-`Parameterization.clean`.
+∫ e^2λ·‖x_0 − x̂_0‖² dλ (VDM, arXiv 2107.00630); the score of x_t is −ε̂/σ; and u = ε̂ − x̂_0 on the
+path `Flow` is flow matching's field. One pivot ties them: `Parameterization.clean`.
 
 Legend of shapes: `B` batch, `*S` the rest of a state.
 """
@@ -44,7 +42,7 @@ class Scales:
     sigma: Float[Tensor, "*B"]
 
     def over(self, x: Float[Tensor, "*S"]) -> Scales:
-        """The same in the precision of x, shaped to be multiplied with it."""
+        """The same in the precision of x, to be multiplied with it."""
         shape = (*self.alpha.shape, *[1] * (x.dim() - self.alpha.dim()))
         return Scales(alpha=self.alpha.to(x).view(shape), sigma=self.sigma.to(x).view(shape))
 
@@ -122,11 +120,11 @@ class Flow:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Posterior:
-    """q(x_s | x_t, x_0), a normal law with independent coordinates.
+    """q(x_s | x_t, x_0), normal in every coordinate.
 
     Attributes:
         mean: *shape* `B *S`.
-        std: *shape* of α, with ones behind it.
+        std: of the shape of α, with ones behind it.
     """
 
     mean: Float[Tensor, "*S"]
@@ -141,7 +139,7 @@ class GaussianProcess:
         schedule: λ(t).
         path: α and σ of λ.
         low: the smallest λ, of what counts as pure noise; the prior is a normal law with the
-            standard deviation σ there.
+            deviation σ there.
         high: the largest λ, of what counts as clean.
 
     Raises:
@@ -184,13 +182,7 @@ class GaussianProcess:
     def corrupt(
         self, x_0: Float[Tensor, "B *S"], noise: Float[Tensor, "B *S"], t: Float[Tensor, "B"]
     ) -> Float[Tensor, "B *S"]:
-        """x_t = α_t·x_0 + σ_t·ε.
-
-        Args:
-            x_0: clean vectors.
-            noise: ε, standard normal numbers.
-            t: time of each row.
-        """
+        """x_t = α_t·x_0 + σ_t·ε, with ε standard normal numbers and a time for each row."""
         at = self.scales(t).over(x_0)
         return at.alpha * x_0 + at.sigma * noise
 
@@ -234,7 +226,7 @@ Coefficients = Callable[[Scales], Scales]
 class Parameterization:
     """What a network is trained to predict: a·x_0 + b·ε, with a and b given by α and σ.
 
-    Together with x_t = α·x_0 + σ·ε that is two equations for x_0 and ε.
+    With x_t = α·x_0 + σ·ε that is two equations for x_0 and ε.
 
     Attributes:
         name: in checkpoints and messages.

@@ -97,6 +97,7 @@ def latent(
         resume: Go on from the last checkpoint in `out`.
     """
     options = dict(locals())
-    from sfumato_apps.latent_run import LatentPlan, follow
+    from sfumato_apps.latent.plan import LatentPlan
+    from sfumato_apps.latent.walk import follow
 
     follow(LatentPlan(**options))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sfumato.errors import ModelError, UsageError
-from sfumato.models.latent.layers import Layer
+from sfumato.models.latent.layers import Layer, initialise
 
 
 class EmbeddingCodec(nn.Module):
@@ -34,6 +34,7 @@ class EmbeddingCodec(nn.Module):
     Args:
         size: `V`.
         width: `D`.
+        seed: of the first vectors.
 
     Example:
         >>> codec = EmbeddingCodec(size=9, width=16)
@@ -42,11 +43,12 @@ class EmbeddingCodec(nn.Module):
         [[3, 4]]
     """
 
-    def __init__(self, *, size: int, width: int) -> None:
+    def __init__(self, *, size: int, width: int, seed: int = 0) -> None:
         super().__init__()
         if width < 2:
             raise UsageError(f"vectors of tokens need a width of at least 2, got {width}")
         self.table = nn.Embedding(size, width)
+        nn.init.normal_(self.table.weight, generator=torch.Generator().manual_seed(seed))
 
     @property
     def width(self) -> int:
@@ -88,6 +90,7 @@ class LatentDecoder(nn.Module):
         hidden: width of its layers.
         layers: their number.
         heads: of attention.
+        seed: of the weights.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class LatentDecoder(nn.Module):
         hidden: int = 256,
         layers: int = 2,
         heads: int = 4,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.size, self.heads = size, heads
@@ -110,7 +114,7 @@ class LatentDecoder(nn.Module):
         self.layers = nn.ModuleList(Layer(width=hidden, heads=heads) for _ in range(layers))
         self.norm = nn.LayerNorm(hidden)
         self.head = nn.Linear(hidden, len(self.kept))
-        nn.init.normal_(self.place.weight, std=0.02)
+        initialise(self, seed=seed)
 
     def forward(
         self, latents: Float[Tensor, "B S D"], attend: Bool[Tensor, "B S"] | None = None

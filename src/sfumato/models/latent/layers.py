@@ -99,3 +99,23 @@ class Layer(nn.Module):
         seen = self.norms[1](x) * (1 + scale_2) + shift_2
         wide: Tensor = self.dropout(self.perceptron(seen))
         return x + (1 + gate_2) * wide
+
+
+def initialise(module: nn.Module, *, seed: int) -> None:
+    """Draws the weights of linear maps and tables anew: U(±1/√inputs), and N(0, 0.02²) for tables.
+
+    What is made as zeros stays zero.
+
+    Args:
+        module: its linear maps and tables are drawn.
+        seed: of the weights.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            bound = part.in_features**-0.5
+            nn.init.uniform_(part.weight, -bound, bound, generator=generator)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight, std=0.02, generator=generator)

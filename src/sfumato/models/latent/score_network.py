@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sfumato.errors import UsageError
-from sfumato.models.latent.layers import Layer
+from sfumato.models.latent.layers import Layer, initialise
 from sfumato.models.parts.conditioning import sinusoids
 from sfumato.noise.gaussian import PARAMETERIZATIONS, Path
 from sfumato.types import Condition
@@ -82,6 +82,7 @@ class ScoreNetwork(nn.Module):
     Args:
         sizes: what to build.
         path: how α and σ follow from λ.
+        seed: of the weights.
 
     Example:
         >>> from sfumato.noise.gaussian import Preserving
@@ -91,7 +92,7 @@ class ScoreNetwork(nn.Module):
         torch.Size([2, 6, 4])
     """
 
-    def __init__(self, sizes: ScoreSizes, *, path: Path) -> None:
+    def __init__(self, sizes: ScoreSizes, *, path: Path, seed: int = 0) -> None:
         super().__init__()
         self.sizes, self.path = sizes, path
         hidden = sizes.hidden
@@ -110,8 +111,7 @@ class ScoreNetwork(nn.Module):
             self.read = nn.Linear(sizes.width, hidden)
             self.read_place = nn.Embedding(sizes.slots, hidden)
             self.nothing = nn.Parameter(torch.zeros(1, 1, hidden))
-        for module in (self.place, *([self.read_place] if sizes.reading != "none" else [])):
-            nn.init.normal_(module.weight, std=0.02)
+        initialise(self, seed=seed)
         for layer in (self.leave, last):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)

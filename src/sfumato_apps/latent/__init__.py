@@ -1,0 +1,1 @@
+"""The parts of `sfumato latent`: its plan, its codec, its walk."""

@@ -1,0 +1,71 @@
+"""From an encoder to vectors that can be read back: statistics, and a decoder that is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from sfumato.models.latent.codecs import EncoderCodec, LatentDecoder
+from sfumato.models.latent.storage import read_body
+from sfumato.models.storage.folders import locate
+from sfumato.text.batching import Example
+from sfumato.text.vocabulary import Vocabulary
+from sfumato.training.latents import DecoderObjective
+from sfumato_apps.latent.plan import LatentPlan
+from sfumato_apps.latent.shaping import Half, Lay, layout, steps_of, trainer_of
+from sfumato_apps.notes import Notes
+
+DECODER_SHARE = 1 / 6
+_FITTED_ON = 4096
+
+
+def encoder_codec(
+    plan: LatentPlan,
+    words: Vocabulary,
+    examples: Sequence[Example],
+    held: Sequence[Example],
+    notes: Notes,
+) -> EncoderCodec:
+    """A frozen encoder, its statistics, and a decoder that was trained on noisy vectors."""
+    body = read_body(locate(str(plan.model)))
+    said = {token for example in examples for token in example.ids}
+    decoder = LatentDecoder(
+        width=int(body.config.hidden_size),
+        kept=said | {words.pad, words.eos},
+        size=words.size,
+        slots=plan.slots,
+        hidden=plan.hidden,
+        heads=plan.heads,
+        seed=plan.seed,
+    )
+    codec = EncoderCodec(body, decoder, pad=words.pad, layer=plan.layer)
+    lay = layout(plan, words)
+    rows = examples[:_FITTED_ON]
+    batches = (rows[i : i + plan.batch] for i in range(0, len(rows), plan.batch))
+    special = [words.pad, words.eos, *([] if words.bos is None else [words.bos])]
+    codec.fit((lay(one, torch.Generator()).ids for one in batches), special=torch.tensor(special))
+    objective = DecoderObjective(process=plan.process, codec=codec)
+    steps = plan.decoder_steps
+    if steps is None and plan.minutes is not None:
+        steps = steps_of(plan, decoder, objective, examples, words, DECODER_SHARE)
+    elif steps is None:
+        steps = max(1, (plan.steps or round(plan.epochs * len(rows) / plan.batch)) // 5)
+    notes.say(f"decoder: {len(decoder.kept)} tokens, {steps} steps")
+    half = Half(model=decoder, objective=objective, folder=plan.out / "decoder", steps=steps)
+    trainer_of(plan, half, examples, words, notes).train()
+    right = _read_back(codec, held or examples[:500], lay)
+    notes.say(f"decoder: reads {right:.1%} of held-out tokens back")
+    return codec
+
+
+def _read_back(codec: EncoderCodec, examples: Sequence[Example], lay: Lay) -> float:
+    """Share of tokens that come back from their own vectors."""
+    right = total = 0
+    with torch.no_grad():
+        for start in range(0, len(examples), 64):
+            ids = lay(examples[start : start + 64], torch.Generator()).ids
+            real = ids != codec.pad
+            found = codec.decode(codec.encode(ids, torch.ones_like(real))).argmax(2)
+            right, total = right + int((found == ids)[real].sum()), total + int(real.sum())
+    return right / max(1, total)

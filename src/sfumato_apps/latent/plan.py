@@ -1,0 +1,109 @@
+"""What `sfumato latent` was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sfumato.noise import log_snr
+from sfumato.noise.gaussian import Flow, GaussianProcess, Preserving
+from sfumato.noise.times import EvenLogSnrs, EvenTimes, LevelSampler
+from sfumato.training.latents import (
+    LatentObjective,
+    MinSnr,
+    clean_weighting,
+    noise_weighting,
+    velocity_weighting,
+)
+
+_SCHEDULES: dict[str, log_snr.LogSnr] = {
+    "tangent": log_snr.Tangent(slope=9.0),
+    "cosine": log_snr.Tangent(slope=1.0),
+    "square-root": log_snr.SquareRoot(),
+    "linear": log_snr.LinearBeta(),
+    "flow": log_snr.Odds(),
+}
+_TIMES: dict[str, LevelSampler] = {"time": EvenTimes(), "log-snr": EvenLogSnrs()}
+_WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "clean": clean_weighting,
+    "noise": noise_weighting,
+    "velocity": velocity_weighting,
+    "min-snr": MinSnr(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentPlan:
+    """The options of a run; what each means stands at `recipes.latent`."""
+
+    data: list[str]
+    out: Path
+    model: str | None
+    layer: int
+    mix: str | None
+    valid: list[str] | None
+    valid_fraction: float
+    valid_texts: int
+    minutes: float | None
+    steps: int | None
+    epochs: float
+    decoder_steps: int | None
+    batch: int
+    accumulation: int
+    learning_rate: float | None
+    optimizer: str
+    weight_decay: float
+    average: float
+    slots: int
+    schedule: str | None
+    predicts: str
+    times: str
+    weighting: str
+    hinting: float
+    dropping: float
+    reading: str | None
+    vocabulary: int
+    width: int
+    hidden: int
+    layers: int
+    heads: int
+    dropout: float
+    evaluate_every: int
+    answers: int
+    bf16: bool
+    on_bad_line: str
+    seed: int
+    resume: bool
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options as a preset holds them."""
+        chosen = {n: v for n, v in asdict(self).items() if v is not None and n != "resume"}
+        return {n: str(v) if isinstance(v, Path) else v for n, v in chosen.items()}
+
+    @property
+    def process(self) -> GaussianProcess:
+        """The noise."""
+        name = self.schedule or ("square-root" if self.model is None else "tangent")
+        path = Flow() if name == "flow" else Preserving()
+        return GaussianProcess(schedule=_SCHEDULES[name], path=path)
+
+    @property
+    def muon(self) -> bool:
+        """Whether the matrices are trained by Muon."""
+        return self.optimizer == "muon"
+
+    def objective(self, process: GaussianProcess, width: int) -> LatentObjective:
+        """What the denoiser is trained on."""
+        return LatentObjective(
+            process=process,
+            width=width,
+            times=_TIMES[self.times],
+            weighting=_WEIGHTINGS[self.weighting],
+            hinting=self.hinting,
+            dropping=self.dropping,
+        )

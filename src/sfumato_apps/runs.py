@@ -1,0 +1,93 @@
+"""A run's folder: begun once, gone on with, and kept whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sfumato.errors import SfumatoError, UsageError
+from sfumato.training.trainer import DiffusionTrainer, StopOnSignal, last_checkpoint
+from sfumato_apps import ranks
+from sfumato_apps.notes import Notes
+
+SETTINGS_FILES = {name: f"{name}.yaml" for name in ("train", "convert", "latent")}
+
+
+class Interrupted(SfumatoError):
+    """A run was stopped by a signal after it had saved."""
+
+    exit_code = 130
+
+
+def checkpoint_to_resume(out: Path, *, resume: bool) -> Path | None:
+    """The checkpoint to go on from, None for a new run.
+
+    Raises:
+        UsageError: there is nothing to resume, or a new run would overwrite an old one.
+    """
+    found = last_checkpoint(out)
+    if resume and found is None:
+        raise UsageError(f"nothing to resume: {out} holds no complete checkpoint")
+    begun = any((out / name).exists() for name in SETTINGS_FILES.values())
+    if not resume and (found is not None or begun):
+        raise UsageError(
+            f"{out} already holds a run: add --resume to go on with it, or choose another folder"
+        )
+    return found
+
+
+def write_run(recipe: str, settings: Mapping[str, Any], out: Path) -> None:
+    """Writes the settings, so that the run can be resumed from `out`."""
+    text = yaml.safe_dump({"recipe": recipe, **settings}, sort_keys=False, allow_unicode=True)
+    path = out / SETTINGS_FILES[recipe]
+    path.write_text(f"# sfumato {recipe} --preset {path}\n{text}", encoding="utf-8")
+
+
+def carry_out(
+    trainer: DiffusionTrainer,
+    recipe: str,
+    out: Path,
+    *,
+    resumed: Path | None,
+    notes: Notes,
+    keep: Callable[[dict[str, Any]], None],
+    conclude: Callable[[], dict[str, Any]] = dict,
+) -> None:
+    """Trains, and keeps the model whatever happens.
+
+    Args:
+        trainer: what is trained.
+        recipe: the command, for the message.
+        out: the run's folder.
+        resumed: the checkpoint to go on from.
+        notes: is told the end.
+        keep: saves the model with what was found of it.
+        conclude: measures the finished model.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; everything was saved.
+    """
+    found: dict[str, Any] = {}
+    with StopOnSignal() as stop:
+        trainer.add_callback(stop)
+        try:
+            if resumed is None:
+                trainer.train()
+            else:
+                trainer.resume(resumed)
+            if stop.stopped is None:
+                found |= conclude()
+        finally:
+            found["steps"] = trainer.state.global_step
+            if ranks.is_first():
+                keep(found)
+    if stop.stopped is not None:
+        path = out / SETTINGS_FILES[recipe]
+        raise Interrupted(
+            f"stopped at step {trainer.state.global_step} and saved; "
+            f"go on with: sfumato {recipe} --preset {path} --resume"
+        )
+    notes.say(f"saved {out}")
