@@ -11,8 +11,16 @@ import pytest
 
 from sfumato.errors import UsageError
 from sfumato.evaluation.records import Metric, metric_from_json
-from sfumato.evaluation.report import Figure, Report, Run, as_json, html, markdown, write_report
-from sfumato.evaluation.svg import heat_strip
+from sfumato.evaluation.reporting.report import (
+    Figure,
+    Report,
+    Run,
+    as_json,
+    html,
+    markdown,
+    write_report,
+)
+from sfumato.evaluation.reporting.svg import heat_strip
 
 DIV = Metric(name="div", value=0.41, n=100, seed=3, settings={"tokens": "words"}, stderr=0.02)
 REAL = Metric(name="div", value=0.55, n=5000, settings={"tokens": "words"})

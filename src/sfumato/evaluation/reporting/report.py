@@ -12,8 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from sfumato.errors import UsageError
-from sfumato.evaluation import svg
 from sfumato.evaluation.records import Metric, difference, measured
+from sfumato.evaluation.reporting import svg
 
 _UNLIKE = "n, reference or settings differ from the first run's: not comparable."
 
@@ -35,7 +35,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A plot of `sfumato.evaluation.svg` and what it shows."""
+    """A plot of `sfumato.evaluation.reporting.svg` and what it shows."""
 
     plot: str
     caption: str
@@ -196,7 +196,9 @@ def html(report: Report) -> str:
         >>> "<script" in page, "<title>&lt;b&gt;</title>" in page
         (False, True)
     """
-    style = (files("sfumato.evaluation") / "assets" / "report.css").read_text(encoding="utf-8")
+    style = (files("sfumato.evaluation.reporting") / "assets" / "report.css").read_text(
+        encoding="utf-8"
+    )
     style += svg.style()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
