@@ -10,7 +10,8 @@ from sfumato.evaluation.diversity import distinct_n, div, unigram_entropy
 from sfumato.evaluation.loops import loop_place, loop_rate
 from sfumato.evaluation.perplexity import causal_perplexity, elbo
 from sfumato.evaluation.records import Metric
-from sfumato.evaluation.reporting.report import Report, Run
+from sfumato.evaluation.reporting.report import Report
+from sfumato.evaluation.reporting.runs import Run
 from sfumato.models.checkpoints import Checkpoint
 from sfumato.noise.times import Stratified
 from sfumato.sampling.tasks import Policy, write

@@ -40,7 +40,7 @@ def evaluate(
     """
     import json
 
-    from sfumato.evaluation.reporting.report import write_report
+    from sfumato.evaluation.reporting.stored import write_report
     from sfumato.sampling.tasks.writing import BLOCK
     from sfumato_apps.measuring import compare
     from sfumato_apps.policies import open_model, policy_of
