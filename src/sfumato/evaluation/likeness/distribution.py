@@ -51,7 +51,7 @@ def mauve(
     5,000 texts (500 clusters) it is noise to a large part.
 
     Args:
-        texts: texts to judge; empty ones are left out, as everywhere in this measure.
+        texts: texts to judge; empty ones are texts too.
         others: real texts, best as many.
         features: texts → one vector each, *shape* `N D`, such as an `Encoder`.
         clusters: k of k-means; a tenth of the smaller set if None, at least 2.
@@ -77,15 +77,13 @@ def mauve(
         >>> round(same.value, 3), apart.value < 0.1
         (1.0, True)
     """
-    left, right = ([text for text in part if text.strip()] for part in (texts, others))
-    if not left or not right:
+    if not texts or not others:
         raise UsageError(
-            "mauve needs texts on both sides that are not empty, got "
-            f"{len(left)} to judge and {len(right)} others"
+            f"mauve needs texts on both sides, got {len(texts)} to judge and {len(others)} others"
         )
     return mauve_of_features(
-        features(left),
-        features(right),
+        features(texts),
+        features(others),
         clusters=clusters,
         scaling=scaling,
         clusterings=clusterings,

@@ -59,13 +59,16 @@ class Encoder:
     batch_size: int = 64
 
     def __call__(self, texts: Sequence[str]) -> Float[Tensor, "N D"]:
-        """The mean of each text's states, its special tokens included; on the CPU."""
+        """The mean of each text's states, its special tokens included; on the CPU.
+
+        A text without any tokens is zeros.
+        """
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         means: list[Tensor] = [torch.empty(0)] * len(texts)
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
             for row, one in zip(rows, self.encode([texts[i] for i in rows]), strict=True):
-                means[row] = one.states.mean(0)
+                means[row] = one.states.sum(0) / max(len(one.ids), 1)
         return torch.stack(means)
 
     @torch.inference_mode()
