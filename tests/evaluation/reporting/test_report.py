@@ -149,7 +149,7 @@ def test_differences_stand_in_all_three_forms() -> None:
     found = differences(new, old, draws=50, seed=3)
     both = Report(title="t", runs=(old, new), differences=found)
     assert "## new against old\\|1" in markdown(both)
-    row = "| score | +0.5 | 0.5 … 0.5 (95 %) | +27.3 % | paired bootstrap, 50 draws, seed 3 |"
+    row = "| score | +0.5 | 0.5 … 0.5 (95 %) | +27.27 % | paired bootstrap, 50 draws, seed 3 |"
     assert row in markdown(both)
     assert "<h2>new against old|1</h2>" in html(both)
     read = json.loads(as_json(both))["differences"]

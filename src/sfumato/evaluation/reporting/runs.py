@@ -55,7 +55,7 @@ class Differences:
                 one.new.name,
                 _signed(one.value),
                 _ends(one.interval),
-                "–" if one.relative is None else f"{100 * one.relative:+.3g} %",
+                "–" if one.relative is None else f"{_signed(100 * one.relative)} %",
                 _how(one.interval),
             )
             for one in self.found
