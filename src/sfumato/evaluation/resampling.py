@@ -216,7 +216,7 @@ def _exp_ratio(sums: Float[Tensor, "R K"], n: int) -> Float[Tensor, "R"]:
 def _bleu(sums: Float[Tensor, "R K"], n: int) -> Float[Tensor, "R"]:
     """BLEU-4 in points; columns: matches of orders 1 … 4, n-grams of them, words, reference words.
 
-    Papineni et al. 2002, eq. 3. An order without a match counts as half, a quarter … of one
+    Papineni et al. 2002, §2.3. An order without a match counts as half, a quarter … of one
     n-gram, the first, second … time: the `exp` smoothing of sacreBLEU.
     """
     matches, grams, words, wanted = sums[:, :4], sums[:, 4:8], sums[:, 8], sums[:, 9]
@@ -239,7 +239,7 @@ def _harmonic(precision: Tensor, recall: Tensor) -> Tensor:
 
 
 def _sari(sums: Float[Tensor, "R K"], n: int) -> Float[Tensor, "R"]:
-    """SARI in points (Xu et al. 2016, §4): (F_add + F_keep + P_del) / 3 of means over orders."""
+    """SARI in points (Xu et al. 2016): (F_add + F_keep + P_del) / 3 of means over orders."""
     precision, recall = (part.mean(-1) for part in _edits(sums))
     scores = _harmonic(precision, recall)
     return 100 * (scores[:, 0] + scores[:, 1] + precision[:, 2]) / 3

@@ -5,7 +5,7 @@
      area under  (e^{−c·KL(Q‖R)}, e^{−c·KL(P‖R)})   R = λP + (1−λ)Q  ◄─┘
 
 Implements Pillutla et al. 2021 (MAUVE: Measuring the Gap Between Neural Text and Human Text
-using Divergence Frontiers), eq. 1-3 and §3; clustering needs scikit-learn, in the extra
+using Divergence Frontiers); clustering needs scikit-learn, in the extra
 `metrics`.
 
 Legend of shapes: `N` texts of one set, `M` texts of the other, `D` width of the features,

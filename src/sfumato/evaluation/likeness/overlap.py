@@ -157,7 +157,7 @@ def self_bleu(
     """How like the texts are to each other, `self_bleu` in points, 0 … 100; low is diverse.
 
     BLEU-4 of each text against all the others as its references, averaged (Zhu et al. 2018,
-    Texygen, §3.2), with sacreBLEU's words, formula and `exp` smoothing. It grows with the
+    Texygen), with sacreBLEU's words, formula and `exp` smoothing. It grows with the
     number of texts. The standard error takes the texts' values as independent, which they are
     not quite, since every text is a reference of the others. Time is linear in the texts.
 

@@ -28,7 +28,7 @@ def bert_score(
     seed: int | None = None,
     reference: str | None = None,
 ) -> tuple[Metric, Metric, Metric]:
-    """Precision, recall and F of BERTScore (Zhang et al. 2020, eq. 1-2), means over texts.
+    """Precision, recall and F of BERTScore (Zhang et al. 2020, §3), means over texts.
 
     `bert_score_precision`, `bert_score_recall`, `bert_score_f1`: a token of one text counts
     with the cosine of its contextual state and the most similar one of the other text. Without

@@ -24,7 +24,7 @@ def sari(
     seed: int | None = None,
     reference: str | None = None,
 ) -> Metric:
-    """SARI of the corpus in points, 0 … 100 (Xu et al. 2016, eq. 3-8).
+    """SARI of the corpus in points, 0 … 100 (Xu et al. 2016).
 
     (F_add + F_keep + P_del) / 3, where the precision and the recall of an operation are means
     over the orders 1 … 4 of n-grams. An n-gram that some of R references keep counts as its
