@@ -34,6 +34,24 @@ html_title = "sfumato"
 html_show_sphinx = False
 
 HERE = Path(__file__).parent
+# Beside the attributes of `sfumato`: what is imported from its module.
+MORE = {
+    "evaluation": [
+        "diversity.cased",
+        "diversity.repetition",
+        "diversity.unigram_entropy",
+        "memorisation.memorisation",
+        "likeness.overlap.rouge",
+        "likeness.overlap.bleu",
+        "likeness.overlap.self_bleu",
+        "likeness.simplification.sari",
+        "likeness.encodings.encoder",
+        "likeness.semantics.bert_score",
+        "likeness.distribution.mauve",
+        "resampling.bootstrap",
+        "resampling.compare",
+    ],
+}
 TITLES = {
     "errors": "Errors",
     "text": "Text and canvas",
@@ -58,6 +76,10 @@ def write_reference() -> None:
         title = TITLES.get(package, package.capitalize())
         entries = "\n\n".join(_entry(name) for name in names[package])
         page = f"# {title}\n\n```{{eval-rst}}\n{entries}\n```\n"
+        if package in MORE:
+            found = (f".. autofunction:: sfumato.{package}.{name}" for name in MORE[package])
+            more = "\n\n".join(found)
+            page += f"\n## From their modules\n\n```{{eval-rst}}\n{more}\n```\n"
         (folder / f"{package}.md").write_text(page, encoding="utf-8")
     listing = "\n".join(order)
     index = (

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sfumato.errors import UsageError
 from sfumato.evaluation.diversity import (
+    cased,
     characters,
     distinct_n,
     div,
@@ -16,6 +17,7 @@ from sfumato.evaluation.diversity import (
     unigram_entropy,
     words,
 )
+from sfumato.evaluation.records import difference
 
 THREE = ["the cat sat on the mat", "the cat sat on the cat", "a dog ran on the mat"]
 TEXTS = st.lists(
@@ -90,6 +92,29 @@ def test_tokens_of_any_script() -> None:
     found = distinct_n(["мама мама"], 1, tokens=characters, seed=3, reference="x")
     assert found.value == pytest.approx(3 / 9)
     assert (found.settings["tokens"], found.seed, found.reference) == ("characters", 3, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("He said: \"I can't, Tom's ill.\"", "He said : \" I ca n't , Tom 's ill . \""),
+        ("We'll go; they’re well-known", "We 'll go ; they ’re well - known"),
+        ("Wait... no!!", "Wait ... no ! !"),
+        ("Ёжик НЕ спал", "Ёжик НЕ спал"),
+        ("the dogs' bone, rock 'n' roll", "the dogs ' bone , rock ' n ' roll"),
+    ],
+)
+def test_cased_tokens_by_hand(text: str, expected: str) -> None:
+    """As spaCy's English tokenizer has them, for words, clitics and punctuation."""
+    assert cased(text) == expected.split()
+
+
+def test_case_counts_where_it_is_kept() -> None:
+    texts = ["the cat sat on", "The Cat Sat On"]
+    assert div(texts, tokens=cased).value == 1.0
+    assert div(texts).value == pytest.approx(1 / 8)
+    with pytest.raises(UsageError, match="setting tokens cased against words"):
+        difference(div(texts, tokens=cased), div(texts))
 
 
 def test_nothing_to_count_is_an_error() -> None:

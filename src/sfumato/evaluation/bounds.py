@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sfumato.errors import UsageError
-from sfumato.evaluation.svg import Series
+from sfumato.evaluation.reporting.svg import Series
 from sfumato.noise.times import ExactCount
 from sfumato.protocols import Denoiser, TimeSampler
 from sfumato.sampling.tasks import Model

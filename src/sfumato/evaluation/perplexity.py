@@ -247,6 +247,7 @@ def causal_perplexity(
             nll,
             value=perplexity,
             stderr=None if nll.stderr is None else perplexity * nll.stderr,
+            parts=None if nll.parts is None else replace(nll.parts, pool="exp_ratio"),
         ),
         record("judge_bits_per_byte", (nats / math.log(2)).tolist(), octets),
     )

@@ -4,12 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
+from typing import Literal
 
 from sfumato.errors import DataError, UsageError
 
 Number = int | float
 Setting = str | int | float | bool | None
+Pool = Literal["mean", "ratio", "exp_ratio", "bleu", "sari", "sari_easse"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What each text adds to a metric, so that texts can be drawn anew.
+
+    Attributes:
+        pool: how the value comes from the columns, see `sfumato.evaluation.resampling`.
+        columns: quantities that are summed over texts, each with one number a text.
+
+    Raises:
+        UsageError: no columns, or of different lengths.
+
+    Example:
+        >>> Parts(pool="ratio", columns=((6.0, 2.0), (3, 1))).n
+        2
+    """
+
+    pool: Pool
+    columns: tuple[tuple[Number, ...], ...]
+
+    def __post_init__(self) -> None:
+        sizes = {len(column) for column in self.columns}
+        if len(sizes) != 1:
+            raise UsageError(f"parts need columns of one length, got lengths {sorted(sizes)}")
+
+    @property
+    def n(self) -> int:
+        """Texts."""
+        return len(self.columns[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +57,12 @@ class Metric:
         reference: what the texts are measured against (a judge, a corpus); None if nothing.
         settings: every option that changes the number.
         stderr: standard error of the value in the value's unit; None where unknown.
+        parts: what each text adds, for intervals by the bootstrap; no part of the record that
+            is written or compared, and None where the metric is no function of sums over texts.
 
     Raises:
-        UsageError: the value or its error is not finite, or nothing was measured.
+        UsageError: the value or its error is not finite, nothing was measured, or the parts are
+            those of another number of texts.
 
     Example:
         >>> Metric(name="div", value=0.41, n=100, settings={"tokens": "words"}).n
@@ -41,21 +76,30 @@ class Metric:
     reference: str | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
     stderr: float | None = None
+    parts: Parts | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.n < 1:
             raise UsageError(f"metric {self.name!r} needs at least one text, got n = {self.n}")
+        if self.parts is not None and self.parts.n != self.n:
+            raise UsageError(
+                f"metric {self.name!r} of {self.n} texts got the parts of {self.parts.n}"
+            )
         for label, number in (("value", self.value), ("stderr", self.stderr)):
             if number is not None and not math.isfinite(number):
                 raise UsageError(f"metric {self.name!r} needs a finite {label}, got {number}")
 
     def as_json(self) -> dict[str, object]:
         """The record as plain JSON types; `metric_from_json` reads it back."""
-        return {**asdict(self), "settings": dict(self.settings)}
+        values = {name: getattr(self, name) for name in _WRITTEN}
+        return {**values, "settings": dict(self.settings)}
 
 
-def metric_from_json(record: Mapping[str, object]) -> Metric:
-    """Reads back what `Metric.as_json` wrote.
+_WRITTEN = tuple(entry.name for entry in fields(Metric) if entry.name != "parts")
+
+
+def metric_from_json(record: Mapping[str, object], *, parts: Parts | None = None) -> Metric:
+    """Reads back what `Metric.as_json` wrote, perhaps with parts that were kept apart.
 
     Raises:
         DataError: a field is missing or unknown.
@@ -65,14 +109,13 @@ def metric_from_json(record: Mapping[str, object]) -> Metric:
         >>> metric_from_json(metric.as_json()) == metric
         True
     """
-    known = {entry.name for entry in fields(Metric)}
-    wrong = sorted(set(record) ^ known)
+    wrong = sorted(set(record) ^ set(_WRITTEN))
     if wrong:
         raise DataError(
-            f"a metric record has the fields {', '.join(sorted(known))}; "
+            f"a metric record has the fields {', '.join(sorted(_WRITTEN))}; "
             f"missing or unknown here: {', '.join(wrong)}"
         )
-    return Metric(**dict(record))  # type: ignore[arg-type]
+    return Metric(**dict(record), parts=parts)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +210,7 @@ def mean_metric(
         reference=reference,
         settings=settings,
         stderr=stderr,
+        parts=Parts(pool="mean", columns=(tuple(values),)),
     )
 
 
@@ -203,6 +247,7 @@ def ratio_metric(
         reference=reference,
         settings=settings,
         stderr=stderr,
+        parts=Parts(pool="ratio", columns=(tuple(totals), tuple(sizes))),
     )
 
 

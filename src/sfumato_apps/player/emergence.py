@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from sfumato.errors import UsageError
-from sfumato.evaluation.svg import text_of
+from sfumato.evaluation.reporting.svg import text_of
 from sfumato.sampling.trace import Trace
 from sfumato_apps.player.replay import Ink, replay
 

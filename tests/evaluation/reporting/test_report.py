@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sfumato.errors import UsageError
-from sfumato.evaluation.records import Metric, metric_from_json
-from sfumato.evaluation.report import Figure, Report, Run, as_json, html, markdown, write_report
-from sfumato.evaluation.svg import heat_strip
+from sfumato.errors import DataError, UsageError
+from sfumato.evaluation.records import Metric, mean_metric, metric_from_json
+from sfumato.evaluation.reporting.report import Figure, Report, html, markdown
+from sfumato.evaluation.reporting.runs import Run, differences
+from sfumato.evaluation.reporting.stored import as_json, is_report, read_report, write_report
+from sfumato.evaluation.reporting.svg import heat_strip
 
 DIV = Metric(name="div", value=0.41, n=100, seed=3, settings={"tokens": "words"}, stderr=0.02)
 REAL = Metric(name="div", value=0.55, n=5000, settings={"tokens": "words"})
@@ -120,3 +122,60 @@ def test_reports_that_mean_nothing_are_refused() -> None:
         Report(title="t", runs=())
     with pytest.raises(UsageError, match="metric twice"):
         Report(title="t", runs=(Run(label="a", metrics=(DIV, DIV)),))
+
+
+def scored(values: list[float], label: str) -> Run:
+    """A run with a metric of which each text's part is known, and one without."""
+    score = mean_metric("score", values, seed=None, reference=None, settings={})
+    return Run(label=label, metrics=(score, DIV))
+
+
+def test_a_report_comes_back_from_its_file(tmp_path: Path) -> None:
+    """With what each text adds, so that later runs can be compared text by text."""
+    old = scored([0.1, 1 / 3, 0.7, 2.0], "old")
+    _, path, _ = write_report(Report(title="t", runs=(old,), note="n"), tmp_path)
+    read = read_report(path)
+    assert (read.title, read.note, read.runs) == ("t", "n", (old,))
+    parts = read.runs[0].metrics[0].parts
+    assert parts is not None
+    assert parts.pool == "mean"
+    assert parts.columns[0] == pytest.approx([0.1, 1 / 3, 0.7, 2.0], rel=1e-6)
+    assert read.runs[0].metrics[1].parts is None
+    assert is_report(path)
+
+
+def test_differences_stand_in_all_three_forms() -> None:
+    new, old = scored([1.0, 2.0, 4.0], "new"), scored([0.5, 1.5, 3.5], "old|1")
+    found = differences(new, old, draws=50, seed=3)
+    both = Report(title="t", runs=(old, new), differences=found)
+    assert "## new against old\\|1" in markdown(both)
+    row = "| score | +0.5 | 0.5 … 0.5 (95 %) | +27.27 % | paired bootstrap, 50 draws, seed 3 |"
+    assert row in markdown(both)
+    assert "<h2>new against old|1</h2>" in html(both)
+    read = json.loads(as_json(both))["differences"]
+    assert read["found"][0]["difference"] == pytest.approx(0.5)
+    assert (read["new"], read["old"], read["refused"]) == ("new", "old|1", [])
+
+
+def test_what_cannot_be_compared_is_said() -> None:
+    new = scored([1.0, 2.0, 4.0], "new")
+    other = Run(label="real", metrics=(REAL, *scored([1.0, 2.0, 3.0], "").metrics[:1]))
+    found = differences(new, other)
+    assert [one.new.name for one in found.found] == ["score"]
+    assert "n 100 against 5000" in found.rows[-1][-1]
+    with pytest.raises(UsageError, match="'new' cannot be compared with 'real': .*n 100 against"):
+        differences(new, Run(label="real", metrics=(REAL,)))
+    with pytest.raises(UsageError, match="no metric in common"):
+        differences(Run(label="new", metrics=(LOOPS,)), Run(label="old", metrics=(DIV,)))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"format": "sfumato-report/9"}', '{"format": "sfumato-report/1"}']
+)
+def test_what_is_no_report_is_an_error_of_the_data(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=r"other\.json: expected"):
+        read_report(path)
+    assert is_report(path) is ("/1" in content)
+    assert not is_report(tmp_path / "missing.json")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfumato.errors import UsageError
-from sfumato.evaluation import svg
+from sfumato.evaluation.reporting import svg
 
 NUMBERS = st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-6)
 NAMESPACE = "{http://www.w3.org/2000/svg}"

@@ -1,41 +1,25 @@
-"""A report of runs side by side: Markdown, JSON, and one HTML page that needs no network."""
+"""A report of runs side by side: Markdown, and one HTML page that needs no network."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 
 from sfumato.errors import UsageError
-from sfumato.evaluation import svg
 from sfumato.evaluation.records import Metric, difference, measured
+from sfumato.evaluation.reporting import svg
+from sfumato.evaluation.reporting.runs import DIFFERENCE_COLUMNS, Differences, Run
 
 _UNLIKE = "n, reference or settings differ from the first run's: not comparable."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """One model, sampler or corpus that was measured.
-
-    Attributes:
-        label: its name in tables and plots.
-        metrics: its records, each name once.
-        samples: a few of its texts, for the eye.
-    """
-
-    label: str
-    metrics: tuple[Metric, ...]
-    samples: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A plot of `sfumato.evaluation.svg` and what it shows."""
+    """A plot of `sfumato.evaluation.reporting.svg` and what it shows."""
 
     plot: str
     caption: str
@@ -43,13 +27,14 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What `markdown`, `as_json` and `html` render.
+    """What `markdown` and `html` render and `stored.as_json` keeps.
 
     Attributes:
         title: heading.
         runs: at least one; differences are judged against the first.
         figures: plots for the page, beside the bars that it draws itself.
         note: a paragraph under the heading.
+        differences: of one run to another, with intervals.
 
     Raises:
         UsageError: no runs, two of one label, or a metric twice in a run.
@@ -59,6 +44,7 @@ class Report:
     runs: tuple[Run, ...]
     figures: tuple[Figure, ...] = ()
     note: str = ""
+    differences: Differences | None = None
 
     def __post_init__(self) -> None:
         labels = [run.label for run in self.runs]
@@ -122,31 +108,6 @@ def _details(report: Report) -> list[tuple[str, ...]]:
 _COLUMNS = ("metric", "run", "value", "n", "seed", "reference", "settings")
 
 
-def as_json(report: Report) -> str:
-    """Title, note and every record; `metric_from_json` reads a record back.
-
-    Example:
-        >>> run = Run(label="ours", metrics=(Metric(name="div", value=0.4, n=100),))
-        >>> json.loads(as_json(Report(title="E2E", runs=(run,))))["format"]
-        'sfumato-report/1'
-    """
-    runs = [
-        {
-            "label": run.label,
-            "metrics": [metric.as_json() for metric in run.metrics],
-            "samples": list(run.samples),
-        }
-        for run in report.runs
-    ]
-    whole = {
-        "format": "sfumato-report/1",
-        "title": report.title,
-        "note": report.note,
-        "runs": runs,
-    }
-    return json.dumps(whole, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-
-
 def markdown(report: Report) -> str:
     """Tables and samples as GitHub Markdown.
 
@@ -161,6 +122,9 @@ def markdown(report: Report) -> str:
     parts.append(_table(head, [(name, *row) for name, row in cells.items()]))
     if any("†" in cell for row in cells.values() for cell in row):
         parts.append(f"† {_UNLIKE}")
+    if report.differences is not None:
+        parts.append(f"## {_inline(report.differences.title)}")
+        parts.append(_table(DIFFERENCE_COLUMNS, report.differences.rows))
     parts.append("± is one standard error. Every record in full:")
     parts.append(_table(_COLUMNS, _details(report)))
     for run in report.runs:
@@ -196,7 +160,9 @@ def html(report: Report) -> str:
         >>> "<script" in page, "<title>&lt;b&gt;</title>" in page
         (False, True)
     """
-    style = (files("sfumato.evaluation") / "assets" / "report.css").read_text(encoding="utf-8")
+    style = (files("sfumato.evaluation.reporting") / "assets" / "report.css").read_text(
+        encoding="utf-8"
+    )
     style += svg.style()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -219,6 +185,9 @@ def _sections(report: Report) -> list[str]:
     parts.append(_html_table(head, [(name, *row) for name, row in cells.items()]))
     unlike = f"† {_UNLIKE} " if any("†" in c for row in cells.values() for c in row) else ""
     parts.append(f'<p class="faint">{unlike}± is one standard error.</p>')
+    if report.differences is not None:
+        parts.append(f"<h2>{svg.text_of(report.differences.title)}</h2>")
+        parts.append(_html_table(DIFFERENCE_COLUMNS, report.differences.rows))
     plots = [_figure(figure.plot, figure.caption) for figure in report.figures]
     if len(report.runs) > 1:
         plots += [_figure(_bars(report, name), "") for name in report.names]
@@ -263,17 +232,3 @@ def _bars(report: Report, name: str) -> str:
         ],
         title=name,
     )
-
-
-def write_report(report: Report, folder: str | Path) -> tuple[Path, Path, Path]:
-    """Writes `report.md`, `report.json` and `report.html` into a folder, made if missing.
-
-    Returns:
-        The three paths, in this order.
-    """
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    texts = {"md": markdown(report), "json": as_json(report), "html": html(report)}
-    for suffix, text in texts.items():
-        (target / f"report.{suffix}").write_text(text, encoding="utf-8")
-    return (target / "report.md", target / "report.json", target / "report.html")

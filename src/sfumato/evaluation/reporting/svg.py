@@ -25,7 +25,7 @@ _ILLEGAL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def style() -> str:
     """The style sheet of the plots: light and dark by the reader's scheme."""
-    assets = files("sfumato.evaluation") / "assets"
+    assets = files("sfumato.evaluation.reporting") / "assets"
     return (assets / "plot.css").read_text(encoding="utf-8")
 
 

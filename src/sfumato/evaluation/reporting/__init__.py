@@ -1,0 +1,1 @@
+"""Numbers → pages: plots as SVG text, reports as Markdown, JSON and one HTML file."""
