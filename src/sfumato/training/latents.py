@@ -19,7 +19,7 @@ from sfumato.errors import UsageError
 from sfumato.models.latent.codecs import EmbeddingCodec, EncoderCodec, LatentDecoder
 from sfumato.models.latent.score_network import ScoreNetwork
 from sfumato.noise.gaussian import GaussianProcess
-from sfumato.noise.times import EvenTimes, LevelSampler
+from sfumato.noise.times import EvenLogSnrs, EvenTimes, LevelSampler
 from sfumato.text.slots import Slots
 from sfumato.types import Condition
 
@@ -205,7 +205,8 @@ class DecoderObjective:
     """Cross-entropy of the words behind vectors with a little noise (TEncDM, §4.2).
 
     At writing time the vectors come from a denoiser, which errs: a decoder that has seen noise
-    mends what one that has not repeats.
+    mends what one that has not repeats. The levels are even in λ, so that reading clean vectors is
+    learnt as well as mending.
 
     Attributes:
         process: the noise.
@@ -220,11 +221,7 @@ class DecoderObjective:
     def prepare(self, batch: Slots, generator: torch.Generator) -> NoisedSlots:
         """Draws times and noise for a whole batch at once."""
         rows, slots = batch.ids.shape
-        ends = self.process.time(
-            torch.tensor([self.process.reach[1], self.least], dtype=torch.float64)
-        )
-        first, last = ends.tolist()
-        t = first + (last - first) * torch.rand(rows, generator=generator)
+        t = EvenLogSnrs(low=self.least).levels(rows, self.process, generator).float()
         return NoisedSlots(
             ids=batch.ids,
             given=batch.given,

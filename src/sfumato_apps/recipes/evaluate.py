@@ -59,7 +59,7 @@ def evaluate(
     from sfumato_apps.measuring.options import check
     from sfumato_apps.measuring.texts import Gauge, measure_file
     from sfumato_apps.measuring.written import measure_model
-    from sfumato_apps.policies import open_model, policy_of
+    from sfumato_apps.policies import open_writer, policy_of
 
     written = {"--model": model, "--length": length, "decoding": decoding != Decoding() or None}
     check(measures, data=data, texts=texts, n=n, written=written)
@@ -67,7 +67,7 @@ def evaluate(
     if texts is not None:
         report = measure_file(texts, gauge, n=n)
     else:
-        opened = open_model(model)
+        opened = open_writer(model)
         report = measure_model(
             opened,
             gauge,
