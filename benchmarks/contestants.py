@@ -38,12 +38,22 @@ def parser(description: str | None, *, minutes: float | None = None) -> argparse
 
 def diffusion(folder: Path, *options: str) -> Checkpoint:
     """`sfumato train` in a process of its own, or what an earlier run left in the folder."""
-    if not (folder / _TIME).exists():
-        command = [sys.executable, "-m", sfumato_apps.cli.__name__, "train", "--out", str(folder)]
-        before = _cpu_seconds()
-        subprocess.run([*command, *options], check=True)
-        (folder / _TIME).write_text(f"{_cpu_seconds() - before:.0f}")
+    trained(folder, "train", *options)
     return load(str(folder))
+
+
+def trained(folder: Path, command: str, *options: str) -> None:
+    """A command that trains, in a process of its own, unless an earlier run left its model."""
+    if not (folder / _TIME).exists():
+        call = [sys.executable, "-m", sfumato_apps.cli.__name__, command, "--out", str(folder)]
+        before = _cpu_seconds()
+        subprocess.run([*call, *options], check=True)
+        (folder / _TIME).write_text(f"{_cpu_seconds() - before:.0f}")
+
+
+def seconds_of(folder: Path) -> float:
+    """CPU seconds that the training in a folder took."""
+    return float((folder / _TIME).read_text())
 
 
 def rival(
