@@ -40,6 +40,7 @@ from sfumato.sampling.parts.revision import (
     ReMDM,
     Rescale,
 )
+from sfumato.sampling.parts.steering import FirstOrder
 from sfumato.text.canvas import Hole, Locked
 
 BOARD = canvas(
@@ -175,6 +176,10 @@ FLIPS: dict[str, tuple[Policy, Policy]] = {
     "DecodingPolicy.revision": (
         DecodingPolicy(),
         policy_with("revision", EditByThreshold(probability=0.3)),
+    ),
+    "DecodingPolicy.steering": (
+        policy_with("steering", ()),
+        policy_with("steering", (FirstOrder(log_p=lambda onehot: 9 * onehot[..., 9].sum(1)),)),
     ),
     "DecodingPolicy.guidance": (
         DecodingPolicy(),

@@ -46,6 +46,7 @@ from sfumato.sampling.parts.planners import (
 from sfumato.sampling.parts.quotas import Fixed, Quota, Scheduled, steps_of_block
 from sfumato.sampling.parts.randomness import Purpose, numbers, seed_rows
 from sfumato.sampling.parts.revision import EditByThreshold, ReMDM
+from sfumato.sampling.parts.steering import Steering
 from sfumato.text.canvas import Canvas
 
 
@@ -63,6 +64,7 @@ class DecodingPolicy:
         tokens: how a token is drawn from a prediction.
         revision: whether written tokens are taken back or replaced.
         guidance: whether a second prediction bends the first.
+        steering: what classifiers add to the prediction.
         constraints: what must not be written.
         stopping: an end of text, or an empty slot, closes its hole: the slots to its right
             resolve to nothing at once, and it is not written left of text. Without it the
@@ -82,6 +84,7 @@ class DecodingPolicy:
     tokens: TokenSampler = field(default_factory=TokenSampler)
     revision: ReMDM | EditByThreshold | None = None
     guidance: ClassifierFree | None = None
+    steering: tuple[Steering, ...] = ()
     constraints: tuple[rules.Constraint, ...] = ()
     stopping: bool = True
 
@@ -191,6 +194,7 @@ def _write(
         denoiser=denoiser,
         specials=specials,
         guidance=policy.guidance,
+        steering=policy.steering,
         constraints=policy.constraints,
         closing=policy.stopping,
     )

@@ -23,6 +23,7 @@ from sfumato.sampling.frames import Frame, Specials, Written, first_frame
 from sfumato.sampling.parts import constraints as rules
 from sfumato.sampling.parts.logits import Rows, TokenSampler, inverse_cdf
 from sfumato.sampling.parts.randomness import Purpose, numbers, row_numbers, seed_rows
+from sfumato.sampling.parts.steering import Steering
 from sfumato.text.canvas import Canvas
 
 _IMPOSSIBLE = -1e30
@@ -110,6 +111,7 @@ def predict(
     specials: Specials,
     *,
     guidance: ClassifierFree | None = None,
+    steering: tuple[Steering, ...] = (),
     constraints: tuple[rules.Constraint, ...] = (),
     closing: bool = True,
 ) -> Rows:
@@ -121,6 +123,7 @@ def predict(
         denoiser: its logits are edited in place.
         specials: unwritable ids, the mask among them, get −∞ everywhere.
         guidance: bends the prediction.
+        steering: what a classifier adds to it.
         constraints: what must not be written.
         closing: an end closes its hole, so it must not be written left of text.
 
@@ -140,6 +143,8 @@ def predict(
     view = rules.scene(frame, (batch, position), specials, frame.ids)
     _check_width(logits, view, specials)
     logits.index_fill_(1, specials.forbidden.to(logits.device), -torch.inf)
+    for steer in steering:
+        logits += steer.lift(view, logits)
     rules.apply(logits, rules.ends_in_place(view, closing=closing))
     for constraint in constraints:
         rules.apply(logits, constraint(view))
