@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sfumato.text.words import Span
 
 OrderName = Literal["max_prob", "margin", "entropy", "random", "left_to_right", "sampled_prob"]
-SolverName = Literal["ddim", "ddpm", "euler", "euler-maruyama", "heun", "dpm-solver"]
+SolverName = Literal["ddim", "ddpm", "euler", "euler-maruyama", "heun", "dpm-solver", "renoise"]
 
 
 @dataclass(frozen=True, kw_only=True)

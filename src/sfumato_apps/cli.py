@@ -29,6 +29,7 @@ RECIPES = (
     "train",
     "convert",
     "latent",
+    "distill",
     "write",
     "fill",
     "edit",

@@ -114,6 +114,25 @@ def test_bad_input_is_one_line_and_a_code(
     assert "Traceback" not in error
 
 
+def test_models_of_both_kinds_are_distilled(
+    folder: Path, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fast, common = tmp_path / "fast", ["--steps", "3", "--batch", "8"]
+    assert call("distill", "--model", folder, "--data", corpus, "--out", fast, *common) == 0
+    assert not load_latent(fast).denoiser.sizes.hinted
+    few = ["--steps", "2", "--solver", "renoise", "--json"]
+    assert call("write", "--model", fast, *few) == 0
+    assert json.loads(capfd.readouterr().out)["passes"] == 2
+    encoder, student = tmp_path / "encoder", tmp_path / "student"
+    tiny = ["--width", "16", "--layers", "1", "--heads", "2", "--vocabulary", "300"]
+    assert call("train", "--data", corpus, "--out", encoder, *tiny, *common) == 0
+    twice = ["--rounds", "2", "--max-length", "32"]
+    arguments = ["--model", encoder, "--data", corpus, "--out", student, *common, *twice]
+    assert call("distill", *arguments) == 0
+    assert "round 2 of 2" in capfd.readouterr().err
+    assert call("write", "--model", student, "--length", "8") == 0
+
+
 def test_a_model_of_tokens_has_no_space_to_travel_in(capfd: pytest.CaptureFixture[str]) -> None:
     from sfumato.models.checkpoints import SHIPPED
 

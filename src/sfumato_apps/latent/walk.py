@@ -166,6 +166,7 @@ def _new(plan: LatentPlan, words: Vocabulary, material: Material, notes: Notes) 
         heads=plan.heads,
         predicts=plan.predicts,
         reading=cast(Any, reading),
+        hinted=plan.hinting > 0,
         dropout=plan.dropout,
     )
     denoiser = ScoreNetwork(sizes, path=process.path, seed=plan.seed)

@@ -198,11 +198,11 @@ class EncoderCodec(nn.Module):
         return self.decoder.spread(self.decoder(latents, attend))
 
     @torch.no_grad()
-    def fit(self, batches: Iterable[Int[Tensor, "B L"]], *, special: Int[Tensor, "P"]) -> None:
+    def fit(self, batches: Iterable[Int[Tensor, "_ _"]], *, special: Int[Tensor, "P"]) -> None:
         """Takes mean and deviation of each number from texts, padding and special tokens left out.
 
         Args:
-            batches: ids of texts, padded.
+            batches: ids of texts, padded, *shape* `B L` each.
             special: ids that are not words.
 
         Raises:

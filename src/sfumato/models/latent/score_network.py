@@ -42,6 +42,7 @@ class ScoreSizes:
         slots: the most slots of a text, and of a condition.
         predicts: what it is trained to say: clean, noise, velocity, field or score.
         reading: how it reads a condition: by cross-attention, beside its own slots, or not at all.
+        hinted: it was trained on its own predictions as hints; otherwise it is given none.
         dropout: chance to drop a unit in training.
 
     Raises:
@@ -59,6 +60,7 @@ class ScoreSizes:
     heads: int = 4
     predicts: str = "clean"
     reading: Reading = "none"
+    hinted: bool = True
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -138,7 +140,7 @@ class ScoreNetwork(nn.Module):
         at = self.path.scales(log_snr)
         of = at.over(x_t)
         seen = x_t * (of.alpha**2 + of.sigma**2).rsqrt()
-        hint = torch.zeros_like(x_t) if hint is None else hint
+        hint = torch.zeros_like(x_t) if hint is None or not self.sizes.hinted else hint
         x = self.enter(torch.cat([seen, hint], 2)) + self.place.weight[:slots]
         waves = sinusoids(0.5 + log_snr / _LOG_SNRS, self.sizes.hidden).to(x.dtype)
         by = self.time(waves).unflatten(1, (6, -1))

@@ -4,6 +4,7 @@
     Euler         along dx/dt, or its stochastic form, which TEncDM uses
     Heun          two predictions a step, second order (EDM, algorithm 1 without churn)
     DpmSolver     one prediction a step and the one before it, second order (DPM-Solver++ 2M)
+    Renoise       back to noise from x̂_0, for models that say the text at once
 
 The probability-flow equation is the same straight line on every path: with y = x/α and the
 relative noise ν = e^−λ, dy/dν = (y − x̂_0)/ν. `Ddim` is Euler's method in ν, `Heun` is Heun's, and
@@ -208,6 +209,26 @@ class DpmSolver:
         return to.sigma / at.sigma * step.x_t - to.alpha * math.expm1(-length) * clean
 
 
+@dataclass(frozen=True, kw_only=True)
+class Renoise:
+    """x_s = α_s·x̂_0 + σ_s·z, all noise fresh: how consistency models write (2303.01469, alg. 1).
+
+    Example:
+        >>> Renoise().passes
+        1
+    """
+
+    @property
+    def passes(self) -> int:
+        """One."""
+        return 1
+
+    def solve(self, step: Step) -> Float[Tensor, "B *S"]:
+        """x_s."""
+        to = step.at(step.s)
+        return to.alpha * step.clean + to.sigma * step.noise()
+
+
 SOLVERS: dict[str, Solver] = {
     "ddim": Ddim(),
     "ddpm": Ddim(eta=1.0),
@@ -216,4 +237,5 @@ SOLVERS: dict[str, Solver] = {
     "euler-maruyama": Euler(stochastic=True),
     "heun": Heun(),
     "dpm-solver": DpmSolver(),
+    "renoise": Renoise(),
 }

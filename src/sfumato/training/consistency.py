@@ -1,0 +1,154 @@
+"""Fewer steps: a student that jumps where its teacher walks.
+
+    latent    f(x_t) must say what f says one teacher's step nearer to the text   consistency
+    masked    p(x_0 | x_t) must say what the teacher says over two steps          through time
+
+Legend of shapes: `B` batch, `S` slots, `L` positions, `D` width of a vector, `M` masked positions,
+`V` vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sfumato.errors import UsageError
+from sfumato.noise.gaussian import GaussianProcess, noise_of
+from sfumato.protocols import Denoiser, Process, TimeSampler
+from sfumato.text.batching import Batch
+from sfumato.text.slots import Slots
+from sfumato.training.latents import LatentLearner, LatentObjective, NoisedSlots
+from sfumato.training.objectives import Objective, Prepared
+from sfumato.types import Condition
+
+_HUBER = 0.00054
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentConsistency:
+    """‖f(x_t) − sg f(x_s)‖ over neighbours of a grid, x_s by one step of the teacher from x_t.
+
+    Consistency distillation (arXiv 2303.01469, §4) in latent space, with the student itself,
+    without a gradient, as the target and a pseudo-Huber distance (arXiv 2310.14189, §3.3). At the
+    end of the grid the target is the text's own x_0, which is the boundary condition.
+
+    Attributes:
+        process: the noise.
+        width: `D`, of the vectors.
+        teacher: a trained learner; it is not changed.
+        levels: points of the grid, even in λ.
+        dropping: chance that a row is not told what is given.
+
+    Raises:
+        UsageError: fewer than two levels.
+    """
+
+    process: GaussianProcess
+    width: int
+    teacher: LatentLearner
+    levels: int = 20
+    dropping: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.levels < 2:
+            raise UsageError(f"expected levels ≥ 2, got {self.levels}")
+
+    def prepare(self, batch: Slots, generator: torch.Generator) -> NoisedSlots:
+        """Draws a place on the grid, noise and coins for a whole batch at once."""
+        plain = LatentObjective(
+            process=self.process, width=self.width, hinting=0.0, dropping=self.dropping
+        )
+        noised = plain.prepare(batch, generator)
+        place = torch.randint(self.levels, (len(batch.ids),), generator=generator)
+        low, high = self.process.reach
+        level = low + (high - low) * place / (self.levels - 1)
+        return replace(noised, t=self.process.time(level.double()).float())
+
+    def __call__(self, denoiser: LatentLearner, prepared: NoisedSlots) -> Float[Tensor, ""]:
+        """The summed distance."""
+        student: LatentLearner = getattr(denoiser, "module", denoiser)
+        x_0, x_hat = denoiser(prepared, self.process)
+        target = self._target(student, prepared, x_0)
+        bound = _HUBER * (x_0.shape[1] * x_0.shape[2]) ** 0.5
+        apart = (x_hat - target).square().sum((1, 2))
+        distance: Tensor = ((apart + bound**2).sqrt() - bound).sum()
+        return distance
+
+    @torch.no_grad()
+    def _target(
+        self, student: LatentLearner, noised: NoisedSlots, x_0: Float[Tensor, "B S D"]
+    ) -> Float[Tensor, "B S D"]:
+        """What the student says one step of the teacher further; x_0 at the last level."""
+        process, t = self.process, noised.t.double()
+        level, (low, high) = process.log_snr(t), process.reach
+        step = (high - low) / (self.levels - 1)
+        further = process.time((level + step).clamp(max=high))
+        condition = None
+        if student.denoiser.sizes.reading != "none":
+            given = student.codec.encode(noised.given, noised.attend)
+            condition = Condition(latents=given, attend=noised.attend)
+        x_t = process.corrupt(x_0, noised.noise, noised.t)
+        taught = self.teacher.denoiser(x_t, level.to(x_t), condition=condition)
+        at, to = process.scales(t), process.scales(further).over(x_t)
+        x_s = to.alpha * taught + to.sigma * noise_of(taught, x_t, at)
+        said = student.denoiser(x_s, process.log_snr(further).to(x_t), condition=condition)
+        last = (level + step / 2 > high)[:, None, None]
+        return torch.where(last.to(x_0.device), x_0, said)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThroughTime:
+    """KL of what a teacher says over two steps, from what the student says at once.
+
+    Self-distillation through time (SDTT, arXiv 2410.21035): the teacher fills half of the hidden
+    positions, drawn at random, and is asked again about the others. Each round of it halves the
+    steps that a text of the same quality needs.
+
+    Attributes:
+        process: the noise, masked.
+        times: chooses how many positions are hidden.
+        teacher: a trained denoiser; it is not changed.
+    """
+
+    process: Process
+    times: TimeSampler
+    teacher: nn.Module
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
+        """Hides positions, and draws which of them the teacher fills first and with what.
+
+        The numbers of the draw travel in `rate`, one seed a row.
+        """
+        noised = Objective(process=self.process, times=self.times).prepare(batch, generator)
+        seeds = torch.randint(2**24, (len(noised.rate),), generator=generator)
+        return replace(noised, rate=seeds.float())
+
+    def __call__(self, denoiser: Denoiser, prepared: Prepared) -> Float[Tensor, ""]:
+        """The summed divergence, nats, weighed like the positions."""
+        where, weight = prepared.where, prepared.weight[prepared.where]
+        inputs = {"attend": prepared.attend, "t": prepared.t}
+        target = self._target(prepared)
+        log_p = denoiser(prepared.x_t, where, **inputs).log_softmax(-1)
+        known = target > 0
+        gap = target * (target.clamp(min=1e-30).log() - log_p.masked_fill(~known, 0.0))
+        divergence: Tensor = (gap.masked_fill(~known, 0.0).sum(1) * weight).sum()
+        return divergence
+
+    @torch.no_grad()
+    def _target(self, prepared: Prepared) -> Float[Tensor, "M V"]:
+        """P of the first step where it wrote, of the second elsewhere."""
+        where, inputs = prepared.where, {"attend": prepared.attend, "t": prepared.t}
+        generator = torch.Generator().manual_seed(int(prepared.rate.sum().item()))
+        first = self.teacher(prepared.x_t, where, **inputs).softmax(-1)
+        device = first.device
+        coins = torch.rand(len(first), generator=generator).to(device)
+        drawn = (first.cumsum(1) < torch.rand(len(first), 1, generator=generator).to(device)).sum(1)
+        place = where.nonzero(as_tuple=True)
+        now = coins < 0.5
+        x_s = prepared.x_t.clone()
+        x_s[place[0][now], place[1][now]] = drawn.clamp(max=first.shape[1] - 1)[now]
+        second = self.teacher(x_s, where, **inputs).softmax(-1)
+        return torch.where(now[:, None], first, second)

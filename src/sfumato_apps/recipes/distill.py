@@ -1,0 +1,52 @@
+"""`sfumato distill`: a model that writes in a few steps, from one that takes many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+
+def distill(
+    *,
+    model: str,
+    data: list[str],
+    out: Path,
+    steps: int = 500,
+    rounds: int = 1,
+    levels: int = 20,
+    batch: int = 32,
+    learning_rate: float = 1e-3,
+    optimizer: Literal["muon", "adamw"] = "muon",
+    average: float = 0.99,
+    max_length: int = 128,
+    on_bad_line: Literal["error", "skip"] = "error",
+    seed: int = 0,
+) -> None:
+    """Teaches a copy of a model to say in one step what the model says in several.
+
+    A latent model becomes a consistency model, to be written with --solver renoise in 1 to 4 steps;
+    a masked one learns, in each round, to say at once what its teacher says in two steps.
+
+    $ sfumato distill --model my-latent --data stories.jsonl --out my-fast-latent
+    $ sfumato write --model my-fast-latent --steps 2 --solver renoise
+
+    Args:
+        model: Folder or hub name of the teacher.
+        data: The texts that it was trained on, or others of their kind.
+        out: Folder for the student.
+        steps: Optimiser steps of a round.
+        rounds: For masked models: each round takes the last student as its teacher and halves the
+            steps again.
+        levels: For latent models: points of the grid of noise levels.
+        batch: Texts a step and device.
+        learning_rate: Peak step size.
+        optimizer: Muon or AdamW.
+        average: Decay of the moving average of the weights that is kept.
+        max_length: Longest text in tokens, for masked models; longer ones are cut.
+        on_bad_line: Stop at a malformed record, or skip and count it.
+        seed: Seed of order and noise.
+    """
+    options = dict(locals())
+    from sfumato_apps.distilling import Distillation, follow
+
+    follow(Distillation(**options))
