@@ -10,20 +10,23 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-_WIDER = 4
+_WIDER, _BASE = 4, 10_000.0
 
 
 class Attention(nn.Module):
-    """Multi-head attention over a context, itself by default.
+    """Multi-head attention over a context.
 
     Args:
         width: `W`.
         heads: number of heads.
+        rotary: turn queries and keys by their places (RoPE, arXiv 2104.09864), so that attention
+            knows how far apart slots are; for attention to the same slots.
     """
 
-    def __init__(self, *, width: int, heads: int) -> None:
+    def __init__(self, *, width: int, heads: int, rotary: bool = False) -> None:
         super().__init__()
         self.heads = heads
+        self.rotary = rotary
         self.query = nn.Linear(width, width, bias=False)
         self.key_value = nn.Linear(width, 2 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
@@ -37,6 +40,8 @@ class Attention(nn.Module):
         """What each slot takes from the attended slots of the context; None means all."""
         query = self._split(self.query(x))
         key, value = (self._split(part) for part in self.key_value(context).chunk(2, 2))
+        if self.rotary:
+            query, key = turned(query), turned(key)
         mask = None if attend is None else attend[:, None, None]
         mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
@@ -45,6 +50,23 @@ class Attention(nn.Module):
     def _split(self, x: Float[Tensor, "B S W"]) -> Float[Tensor, "B H S E"]:
         batch, slots, width = x.shape
         return x.view(batch, slots, self.heads, width // self.heads).transpose(1, 2)
+
+
+def turned(x: Float[Tensor, "B H S E"]) -> Float[Tensor, "B H S E"]:
+    """Each pair of numbers turned by an angle that grows with the place (RoPE, eq. 34).
+
+    Example:
+        >>> x = torch.randn(1, 1, 3, 4)
+        >>> torch.equal(turned(x)[:, :, 0], x[:, :, 0])  # the first place is not turned
+        True
+    """
+    half = x.shape[3] // 2
+    speed = _BASE ** (-torch.arange(half, device=x.device) / max(half, 1))
+    angle = torch.arange(x.shape[2], device=x.device)[:, None] * speed
+    cosine, sine = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    one, other = x[..., :half], x[..., half : 2 * half]
+    parts = (one * cosine - other * sine, one * sine + other * cosine, x[..., 2 * half :])
+    return torch.cat(parts, 3)
 
 
 class Layer(nn.Module):
@@ -66,7 +88,7 @@ class Layer(nn.Module):
     ) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
-        self.attention = Attention(width=width, heads=heads)
+        self.attention = Attention(width=width, heads=heads, rotary=True)
         self.crossing = Attention(width=width, heads=heads) if crossing else None
         self.cross_norm = nn.LayerNorm(width) if crossing else None
         self.offset = nn.Parameter(torch.zeros(6, width))

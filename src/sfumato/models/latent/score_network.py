@@ -145,7 +145,7 @@ class ScoreNetwork(nn.Module):
         waves = sinusoids(0.5 + log_snr / _LOG_SNRS, self.sizes.hidden).to(x.dtype)
         by = self.time(waves).unflatten(1, (6, -1))
         x = self._layers(x, attend, by, self._given(condition, x))
-        output = self.leave(self.norm(x[:, -slots:]))
+        output = self.leave(self.norm(x[:, :slots]))
         return PARAMETERIZATIONS[self.sizes.predicts].clean(output, x_t, at)
 
     def _given(
@@ -173,8 +173,8 @@ class ScoreNetwork(nn.Module):
         if self.sizes.reading == "beside" and given is not None:
             beside, exists = given
             own = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-            attend = torch.cat([exists, own if attend is None else attend], 1)
-            x, given = torch.cat([beside, x], 1), None
+            attend = torch.cat([own if attend is None else attend, exists], 1)
+            x, given = torch.cat([x, beside], 1), None
         kept: list[Tensor] = []
         half = len(self.layers) // 2
         for number, layer in enumerate(self.layers):
