@@ -56,8 +56,9 @@ class Candidates:
     Attributes:
         n: How many ways to write it.
         seed: Seed of the first; the next ones count on from it.
-        rank: Best first, by: likelihood, a word list FILE.txt, or a classifier
-            FOLDER_OR_HUB_NAME@LABEL; with less: before it, the lowest score first.
+        rank: Best first, by: likelihood, consensus (what the other candidates say too), a word
+            list FILE.txt, or a classifier FOLDER_OR_HUB_NAME@LABEL; with less: before it, the
+            lowest score first.
     """
 
     n: int = 1
@@ -98,7 +99,8 @@ class Scoring:
 def scorer_of(name: str | None, model: Checkpoint | LatentCheckpoint) -> Scorer | None:
     """A scorer from its name on the command line; None for None.
 
-    `likelihood` is the model's own pseudo-likelihood, `FILE.txt` the share of words on a list,
+    `likelihood` is the model's own pseudo-likelihood, `consensus` what a candidate has in common
+    with the others, `FILE.txt` the share of words on a list,
     `FOLDER@LABEL` the probability of a classifier's label; `less:` before any of them turns it
     round.
 
@@ -107,7 +109,7 @@ def scorer_of(name: str | None, model: Checkpoint | LatentCheckpoint) -> Scorer 
         DataError: a word list that cannot be read.
     """
     from sfumato.models.latent.storage import LatentCheckpoint
-    from sfumato.models.scorers import classifier
+    from sfumato.models.scorers import classifier, consensus
     from sfumato.sampling.tasks import PseudoLikelihood
 
     if name is None:
@@ -115,6 +117,8 @@ def scorer_of(name: str | None, model: Checkpoint | LatentCheckpoint) -> Scorer 
     if name.startswith("less:"):
         more = scorer_of(name.removeprefix("less:"), model)
         return None if more is None else lambda texts: [-score for score in more(texts)]
+    if name == "consensus":
+        return consensus
     if name == "likelihood":
         if isinstance(model, LatentCheckpoint):
             raise UsageError("--rank likelihood: only models of masked noise judge so")
@@ -124,8 +128,8 @@ def scorer_of(name: str | None, model: Checkpoint | LatentCheckpoint) -> Scorer 
     folder, at, label = name.rpartition("@")
     if not at or not folder:
         raise UsageError(
-            f"{name!r} names no scorer: expected likelihood, a word list FILE.txt, or a classifier "
-            "FOLDER_OR_HUB_NAME@LABEL, perhaps with less: before it"
+            f"{name!r} names no scorer: expected likelihood, consensus, a word list FILE.txt, or "
+            "a classifier FOLDER_OR_HUB_NAME@LABEL, perhaps with less: before it"
         )
     return classifier(folder, label=label)
 

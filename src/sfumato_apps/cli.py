@@ -37,6 +37,7 @@ RECIPES = (
     "fim",
     "bridge",
     "rewrite",
+    "summarise",
     "vary",
     "interpolate",
     "chat",

@@ -56,6 +56,12 @@ def test_an_encoder_becomes_a_latent_model_of_pairs(
     assert made.metadata["base_model"] == str(encoder)
     assert call("write", "--model", out, "--prompt", "Ann ", "--guidance", "1.0") == 0
     assert capfd.readouterr().out.startswith("Ann ")
+    assert call("summarise", "Ann", "--model", out, "--n", "3", "--json") == 0
+    (record,) = map(json.loads, capfd.readouterr().out.splitlines())
+    assert not record["text"].startswith("Ann")
+    assert 0 <= record["score"] <= 1
+    assert call("rewrite", "Ann", "--model", out) == 0
+    assert call("summarise", "Ann", "--model", encoder, "--n", "2", "--length", "6") == 0
 
 
 def test_a_run_is_resumed_and_an_old_one_is_safe(

@@ -9,7 +9,7 @@ import torch
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, set_seed
 
 from sfumato.errors import ModelError, UsageError
-from sfumato.models.scorers import WordList, classifier, word_list
+from sfumato.models.scorers import WordList, classifier, consensus, word_list
 from sfumato.models.storage.folders import pretrained_tokenizer
 from sfumato.protocols import Scorer
 from sfumato.text.vocabulary import learn_vocabulary
@@ -108,3 +108,12 @@ def test_an_empty_list_is_refused() -> None:
     for lines in ([], ["\n", "  "], ["..."]):
         with pytest.raises(UsageError, match="expected words"):
             word_list(lines)
+
+
+def test_consensus_is_the_mean_f1_of_words_and_pairs() -> None:
+    """ "a b c" and "a b d" share a, b and (a, b) of 5 grams each: 2·3/10; with "x y" nothing."""
+    assert consensus(["a b c", "a b d", "x y"]) == pytest.approx([0.3, 0.3, 0.0])
+    assert consensus(["A b.", "a, b"]) == [1.0, 1.0]
+    assert consensus(["alone"]) == [0.0]
+    assert consensus(["", ""]) == [0.0, 0.0]
+    assert consensus([]) == []

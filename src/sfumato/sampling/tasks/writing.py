@@ -17,7 +17,17 @@ from sfumato.protocols import Scorer
 from sfumato.sampling.parts.constraints import Loops
 from sfumato.sampling.parts.planners import Blocks
 from sfumato.sampling.parts.randomness import Purpose, uniform
-from sfumato.sampling.tasks.jobs import SUREST, How, Policy, Row, Watch, Writer, policy_for, run
+from sfumato.sampling.tasks.jobs import (
+    SUREST,
+    How,
+    LatentModel,
+    Policy,
+    Row,
+    Watch,
+    Writer,
+    policy_for,
+    run,
+)
 from sfumato.sampling.tasks.results import Edit, best_first, edited
 from sfumato.sampling.trace import Sample
 from sfumato.text.batching import prompt_ids
@@ -170,7 +180,8 @@ def rewrite(
         text: what to rewrite.
         instruction: what to do with it; makes the prompt a dialogue.
         n: how many ways; the i-th has the seed `seed + i`.
-        length: the most tokens to write; if not given, a quarter and eight more than the text.
+        length: the most tokens to write; if not given, a quarter and eight more than the text, or
+            what a latent model writes.
         policy: how to write.
         seed: seed of the first.
         rank: sorts the results, those that it scores highest first.
@@ -193,12 +204,14 @@ def rewrite(
         'a cat'
     """
     prompt = _request(model, text, instruction)
-    tokens = len(model.vocabulary.encode(text))
+    if length is None and not isinstance(model, LatentModel):
+        tokens = len(model.vocabulary.encode(text))
+        length = tokens + tokens // 4 + _SPARE
     samples = write(
         model,
         prompt=prompt,
         n=n,
-        length=tokens + tokens // 4 + _SPARE if length is None else length,
+        length=length,
         policy=policy,
         seed=seed,
         ban=ban,
