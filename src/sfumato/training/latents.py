@@ -149,7 +149,9 @@ class LatentObjective:
         hinting: chance that a batch is predicted twice, the second time with the first prediction
             as a hint (self-conditioning; Analog Bits, arXiv 2208.04202, algorithm 1).
         dropping: chance that a row is not told what is given (classifier-free guidance).
-        anchor: weight of the cross-entropy of the words at x̂_0, for learnt vectors.
+        anchor: weight of the cross-entropy of the words at x̂_0, for learnt vectors; times the
+            signal's share 1 / (1 + e^−2λ), since in much noise the best x̂_0 is a mean of vectors,
+            and no word's.
 
     Raises:
         UsageError: a chance outside 0 to 1.
@@ -195,9 +197,10 @@ class LatentObjective:
         learner: LatentLearner = getattr(denoiser, "module", denoiser)  # under DDP
         if learner.learnt is None or not self.anchor:
             return loss
-        logits = learner.learnt.decode(x_hat)
-        words = nn.functional.cross_entropy(logits.flatten(0, 1), prepared.ids.flatten())
-        return loss + self.anchor * words * len(x_0)
+        logits = learner.learnt.decode(x_hat).transpose(1, 2)
+        words = nn.functional.cross_entropy(logits, prepared.ids, reduction="none").mean(1)
+        signal = torch.sigmoid(2 * self.process.log_snr(prepared.t)).to(words)
+        return loss + self.anchor * (signal * words).sum()
 
 
 @dataclass(frozen=True, kw_only=True)
