@@ -42,6 +42,7 @@ RECIPES = (
     "interpolate",
     "chat",
     "evaluate",
+    "sweep",
 )
 
 

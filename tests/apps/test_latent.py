@@ -61,6 +61,15 @@ def test_an_encoder_becomes_a_latent_model_of_pairs(
     assert not record["text"].startswith("Ann")
     assert 0 <= record["score"] <= 1
     assert call("rewrite", "Ann", "--model", out) == 0
+    curves = tmp_path / "curves"
+    sweep = ["--data", pairs, "--model", encoder, "--out", curves, "--n", "6", "--steps", "3"]
+    capfd.readouterr()
+    assert call("sweep", *sweep, "--scales", "0", "1.5") == 0
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert {line["run"] for line in lines} == {"guidance 0", "guidance 1.5"}
+    assert {line["n"] for line in lines if line["name"] == "rouge1"} == {6}
+    assert "polyline" in (curves / "report.html").read_text()
+    assert len((curves / "texts-1.5.jsonl").read_text().splitlines()) == 6
     assert call("summarise", "Ann", "--model", encoder, "--n", "2", "--length", "6") == 0
 
 
