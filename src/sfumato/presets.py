@@ -3,12 +3,16 @@
 masked      tokens are hidden; exact counts; no time embedding
 uniform     tokens are replaced; stratified times; a time embedding helps
 hybrid      most tokens are hidden, the others replaced; as uniform
+latent      vectors of a frozen encoder in Gaussian noise; most of the time in much noise
+embedding   learnt vectors of tokens; noise that grows fast at first, since words lie apart
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sfumato.noise.gaussian import Flow, GaussianProcess, Preserving
+from sfumato.noise.log_snr import LogSnr, Odds, SquareRoot, Tangent
 from sfumato.noise.masked import MaskedProcess
 from sfumato.noise.schedules import Linear
 from sfumato.noise.times import ExactCount, Stratified
@@ -67,3 +71,31 @@ def uniform(
         mask=vocabulary.mask if masked else None,
     )
     return Family(process=process, times=Stratified(), timed=True)
+
+
+def latent(*, schedule: LogSnr | None = None) -> GaussianProcess:
+    """Noise on an encoder's outputs (TEncDM, arXiv 2402.19097): tangent, of slope 9.
+
+    Args:
+        schedule: λ(t); `Odds` brings its own path, the straight one of flow matching.
+
+    Example:
+        >>> latent().schedule
+        Tangent(slope=9.0)
+    """
+    chosen = schedule or Tangent()
+    path = Flow() if isinstance(chosen, Odds) else Preserving()
+    return GaussianProcess(schedule=chosen, path=path)
+
+
+def embedding(*, schedule: LogSnr | None = None) -> GaussianProcess:
+    """Noise on learnt vectors of tokens (Diffusion-LM, arXiv 2205.14217): the square root.
+
+    Args:
+        schedule: λ(t), as for `latent`.
+
+    Example:
+        >>> embedding().schedule
+        SquareRoot(offset=0.0001)
+    """
+    return latent(schedule=schedule or SquareRoot())

@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from sfumato.noise import log_snr
-from sfumato.noise.gaussian import Flow, GaussianProcess, Preserving
+from sfumato.noise.gaussian import GaussianProcess
 from sfumato.noise.times import EvenLogSnrs, EvenTimes, LevelSampler
+from sfumato.presets import embedding, latent
 from sfumato.training.latents import (
     LatentObjective,
     MinSnr,
@@ -88,9 +89,8 @@ class LatentPlan:
     @property
     def process(self) -> GaussianProcess:
         """The noise."""
-        name = self.schedule or ("square-root" if self.model is None else "tangent")
-        path = Flow() if name == "flow" else Preserving()
-        return GaussianProcess(schedule=_SCHEDULES[name], path=path)
+        schedule = None if self.schedule is None else _SCHEDULES[self.schedule]
+        return embedding(schedule=schedule) if self.model is None else latent(schedule=schedule)
 
     @property
     def muon(self) -> bool:
