@@ -29,6 +29,7 @@ RECIPES = (
     "train",
     "convert",
     "latent",
+    "classifier",
     "distill",
     "write",
     "fill",

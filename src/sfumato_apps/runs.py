@@ -13,7 +13,7 @@ from sfumato.training.trainer import DiffusionTrainer, StopOnSignal, last_checkp
 from sfumato_apps import ranks
 from sfumato_apps.notes import Notes
 
-SETTINGS_FILES = {name: f"{name}.yaml" for name in ("train", "convert", "latent")}
+SETTINGS_FILES = {name: f"{name}.yaml" for name in ("train", "convert", "latent", "classifier")}
 
 
 class Interrupted(SfumatoError):

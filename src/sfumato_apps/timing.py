@@ -12,9 +12,8 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
-from sfumato.text.batching import Example
 from sfumato.training.muon import Muon, parameter_groups
-from sfumato.training.objectives import Learning
+from sfumato.training.objectives import Encoded, Learning
 from sfumato.training.trainer import Composer
 from sfumato_apps import ranks
 
@@ -26,7 +25,7 @@ def steps_for(
     denoiser: nn.Module,
     objective: Learning,
     lay: Composer,
-    examples: Sequence[Example],
+    examples: Sequence[Encoded],
     *,
     rows: int,
     bf16: bool,

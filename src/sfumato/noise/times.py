@@ -8,6 +8,7 @@ Noise on vectors has no hits, only times:
 
     EvenTimes     t stratified between the ends of a Gaussian process
     EvenLogSnrs   λ stratified between two values
+    Curriculum    EvenTimes whose end moves from clean to noise while training goes on
 
 Under `Uniform` and `Stratified` every editable position is hit with probability 1 − α(t), so the
 number of hits is binomial. Its noise alone gives the masked ELBO of L positions a relative
@@ -19,8 +20,8 @@ Legend of shapes: `B` batch, `L` positions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -119,6 +120,15 @@ class LevelSampler(Protocol):
         ...
 
 
+@runtime_checkable
+class Staged(Protocol):
+    """A part of training that changes as training goes on."""
+
+    def at(self, done: float) -> Any:  # noqa: ANN401
+        """The part as it is when this share of the training is done, 0 to 1."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvenTimes:
     """t ~ U between the times of the process's largest and smallest λ, stratified over the rows.
@@ -184,6 +194,54 @@ class EvenLogSnrs:
         low = low if self.low is None else max(low, self.low)
         high = high if self.high is None else min(high, self.high)
         return process.time(high - (high - low) * _slices(rows, generator))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curriculum:
+    """`EvenTimes` up to a bound that is raised in equal stages, then over the whole range.
+
+    In stage e of E the bound is ε + (T − ε)·(e + 1)/E. What is nearly clean is learnt first, where
+    a difference can be seen at all.
+
+    Attributes:
+        stages: E.
+        warming: share of the training after which the range is whole.
+        done: share of the training that is done; `at` sets it.
+
+    Raises:
+        UsageError: no stages, or a share out of range.
+
+    Example:
+        >>> [Curriculum(stages=4, warming=0.5).at(done).until for done in (0.0, 0.3, 0.5, 1.0)]
+        [0.25, 0.75, 1.0, 1.0]
+    """
+
+    stages: int = 10
+    warming: float = 2 / 3
+    done: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.stages < 1 or not (0 < self.warming <= 1 and 0 <= self.done <= 1):
+            raise UsageError(
+                "a curriculum needs stages ≥ 1, warming in (0, 1] and done in [0, 1], got "
+                f"{self.stages}, {self.warming}, {self.done}"
+            )
+
+    @property
+    def until(self) -> float:
+        """The bound, as a share of the range."""
+        stage = int(self.done / self.warming * self.stages)
+        return min(1.0, (stage + 1) / self.stages)
+
+    def at(self, done: float) -> Curriculum:
+        """The same at another share of the training."""
+        return replace(self, done=done)
+
+    def levels(
+        self, rows: int, process: GaussianProcess, generator: torch.Generator
+    ) -> Float[Tensor, "B"]:
+        """A time for each row."""
+        return EvenTimes(until=self.until).levels(rows, process, generator)
 
 
 def _hit_by_chance(

@@ -10,7 +10,7 @@ Legend of shapes: `B` batch, `L` positions, `M` predicted positions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sfumato.errors import UsageError
+from sfumato.noise.times import Staged
 from sfumato.protocols import Denoiser, Process, TimeSampler
 from sfumato.text.batching import Batch
 
@@ -51,6 +52,16 @@ class ClippedWeighting:
 
 
 @runtime_checkable
+class Encoded(Protocol):
+    """What is trained on: an `Example`, perhaps with more beside it."""
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """Tokens; their number sorts examples into batches."""
+        ...
+
+
+@runtime_checkable
 class Noised(Protocol):
     """A noised batch: a dataclass of tensors whose first dimension are rows."""
 
@@ -70,7 +81,10 @@ class Noised(Protocol):
 
 @runtime_checkable
 class Learning(Protocol):
-    """What is minimised: noise for a batch, drawn once, and a loss that is a sum."""
+    """What is minimised: noise for a batch, drawn once, and a loss that is a sum.
+
+    One that is `noise.times.Staged` as well is told the share of the training that is done.
+    """
 
     def prepare(self, batch: Any, generator: torch.Generator) -> Noised:  # noqa: ANN401
         """Draws noise for a whole batch at once."""
@@ -79,6 +93,12 @@ class Learning(Protocol):
     def __call__(self, denoiser: Any, prepared: Any) -> Float[Tensor, ""]:  # noqa: ANN401
         """The summed loss; divide by the global batch's `items`."""
         ...
+
+
+def stage_of(objective: Learning, done: float) -> Learning:
+    """The objective when this share of the training is done; the same if it has no stages."""
+    now: Learning = objective.at(done) if isinstance(objective, Staged) else objective
+    return now
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sfumato.errors import ResourceError
-from sfumato.text.batching import Example, buckets
+from sfumato.text.batching import buckets
 from sfumato.training.averaging import WeightAverage
 from sfumato.training.journal import Journal, JournalCallback
 from sfumato.training.muon import Muon, parameter_groups
-from sfumato.training.objectives import Learning, Noised
+from sfumato.training.objectives import Encoded, Learning, Noised, stage_of
 
 WEIGHTS_FILE = "model.safetensors"
-Composer = Callable[[Sequence[Example], torch.Generator], Any]
+Composer = Callable[[Sequence[Any], torch.Generator], Any]
 Validation = Callable[[nn.Module], dict[str, float]]
 
 
@@ -55,7 +55,7 @@ class DiffusionTrainer(Trainer):
         denoiser: nn.Module,
         *,
         objective: Learning,
-        examples: Sequence[Example],
+        examples: Sequence[Encoded],
         compose: Composer,
         args: TrainingArguments,
         muon: bool = False,
@@ -111,7 +111,7 @@ class DiffusionTrainer(Trainer):
             self.state.global_step = step
 
     def get_batch_samples(
-        self, epoch_iterator: Iterator[list[Example]], num_batches: int, device: torch.device
+        self, epoch_iterator: Iterator[list[Encoded]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Tensor]], Tensor]:
         """Collects the micro-batches of one optimiser step and noises them with one draw."""
         groups, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -120,7 +120,8 @@ class DiffusionTrainer(Trainer):
         examples = [example for group in groups for example in group]
         key = (self.args.seed * 1_000_003 + self.state.global_step) * 4099
         generator = torch.Generator().manual_seed(key + self.args.process_index)
-        prepared = self.objective.prepare(self.compose(examples, generator), generator)
+        now = stage_of(self.objective, self.state.global_step / max(1, self.state.max_steps))
+        prepared = now.prepare(self.compose(examples, generator), generator)
         self._kind, items = type(prepared), prepared.items.to(device)
         if self.args.world_size > 1:
             items = self.accelerator.gather(items).sum()
@@ -237,7 +238,7 @@ class LengthBuckets(torch.utils.data.Sampler[int]):
         return chain.from_iterable(batches)
 
 
-def _as_they_are(examples: list[Example]) -> Any:  # noqa: ANN401
+def _as_they_are(examples: list[Encoded]) -> Any:  # noqa: ANN401
     """A collator that collates nothing: noise and layout need the global batch."""
     return examples
 

@@ -1,16 +1,21 @@
-"""Transformer layers of the small networks that read vectors.
+"""Layers of the small networks that read vectors.
 
 Legend of shapes: `B` batch, `S` slots, `C` slots of a context, `W` width, `H` heads,
-`E` width of a head.
+`E` width of a head, `D` width of a vector, `K` classes.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sfumato.types import Condition
+
 _WIDER, _BASE = 4, 10_000.0
+_FIRST_TRUST = 0.3
 
 
 class Attention(nn.Module):
@@ -121,6 +126,71 @@ class Layer(nn.Module):
         seen = self.norms[1](x) * (1 + scale_2) + shift_2
         wide: Tensor = self.dropout(self.perceptron(seen))
         return x + (1 + gate_2) * wide
+
+
+class SharedMeans(nn.Module):
+    """(α·⟨x_t, m⟩ − ½α²‖m‖²)/√(S·D) with a vector m for each class, the same in all slots.
+
+    Args:
+        count: `K`.
+        width: `D`.
+    """
+
+    def __init__(self, *, count: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(count, width)
+
+    def forward(
+        self, seen: Float[Tensor, "B S D"], alpha: Float[Tensor, "B"], known: None, given: None
+    ) -> Float[Tensor, "B K"]:
+        """The log-odds, tempered."""
+        m, slots, by = self.table.weight, seen.shape[1], alpha[:, None]
+        found: Tensor = by * (seen.sum(1) @ m.T) - by**2 * slots * m.square().sum(1) / 2
+        return found / math.sqrt(slots * seen.shape[2])
+
+
+class PairMeans(nn.Module):
+    """The same with a vector for each slot, which attention reads off a condition.
+
+    One encoder wrote both texts, so the mean of what is given is the first guess of what belongs
+    to it.
+
+    Args:
+        slots: the most `S`.
+        width: `D`.
+        hidden: `W`.
+        heads: of attention.
+    """
+
+    def __init__(self, *, slots: int, width: int, hidden: int, heads: int) -> None:
+        super().__init__()
+        self.ask = nn.Embedding(slots, hidden)
+        self.layer = Layer(width=hidden, heads=heads, crossing=True)
+        self.say = nn.Linear(hidden, width)
+        self.trust = nn.Parameter(torch.full((slots,), _FIRST_TRUST))
+
+    def forward(
+        self,
+        seen: Float[Tensor, "B S D"],
+        alpha: Float[Tensor, "B"],
+        known: Condition,
+        given: tuple[Tensor, Tensor],
+    ) -> Float[Tensor, "B 1"]:
+        """The log-odds, tempered; `given` is the condition in the width of the layers."""
+        slots, by = seen.shape[1], alpha[:, None, None]
+        m = self.mean(slots, known, given)
+        found: Tensor = (by * seen * m - by**2 * m.square() / 2).sum((1, 2))
+        return (found / math.sqrt(slots * seen.shape[2]))[:, None]
+
+    def mean(
+        self, slots: int, known: Condition, given: tuple[Tensor, Tensor]
+    ) -> Float[Tensor, "B S D"]:
+        """The vectors m."""
+        exists = known.attend.to(known.latents)[..., None]
+        first = (known.latents * exists).sum(1) / exists.sum(1)
+        asked = self.ask.weight[:slots].expand(len(first), -1, -1)
+        said: Tensor = self.say(self.layer(asked, None, None, given))
+        return said + self.trust[:slots, None] * first[:, None]
 
 
 def initialise(module: nn.Module, *, seed: int) -> None:

@@ -124,7 +124,7 @@ def load_latent(
     denoiser = ScoreNetwork(ScoreSizes(**parts["denoiser"]), path=process.path)
     codec = _codec(folder, parts, vocabulary, trust_remote_code=trust_remote_code)
     for module, file in ((denoiser, _DENOISER), (codec, _CODEC)):
-        _fill(module, folder / file)
+        fill_weights(module, folder / file)
     return LatentCheckpoint(
         denoiser=denoiser.to(device).eval(),
         codec=codec.to(device).eval(),
@@ -203,12 +203,12 @@ def _codec(
     body = AutoModel.from_config(  # type: ignore[no-untyped-call]
         config, trust_remote_code=trust_remote_code
     )
-    _fill(body, folder / _ENCODER)
+    fill_weights(body, folder / _ENCODER)
     decoder = LatentDecoder(width=body.config.hidden_size, kept=kept, size=parts["size"], **sizes)
     return EncoderCodec(body, decoder, pad=vocabulary.pad, layer=layer)
 
 
-def _fill(module: nn.Module, path: Path) -> None:
+def fill_weights(module: nn.Module, path: Path) -> None:
     """Weights from a file; those of the encoder inside a codec have a file of their own.
 
     Raises:

@@ -15,7 +15,7 @@ from sfumato.models.storage import folders
 from sfumato.models.storage.settings import SETTINGS
 
 _DRAFT, _READY = ".saving-", ".saved"
-_NAMES = ("time", "denoiser", "codec", "encoder")
+_NAMES = ("time", "denoiser", "codec", "encoder", "classifier")
 _REPLACED = (
     "model*.safetensors",
     "model.safetensors.index.json",

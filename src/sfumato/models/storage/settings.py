@@ -55,7 +55,7 @@ _KINDS: Mapping[str, type[Any]] = {
 def write_settings(
     folder: Path,
     process: Process | GaussianProcess,
-    vocabulary: Vocabulary,
+    vocabulary: Vocabulary | None,
     metadata: Mapping[str, Any],
     *,
     parts: Mapping[str, Any] | None = None,
@@ -65,7 +65,7 @@ def write_settings(
     Args:
         folder: where everything else has been written.
         process: the noise.
-        vocabulary: for its roles.
+        vocabulary: for its roles; None for what reads no tokens.
         metadata: where the model comes from.
         parts: sizes and kinds of what the other files hold, where they do not say so themselves.
 
@@ -76,7 +76,7 @@ def write_settings(
         "format": _FORMAT,
         "version": sfumato.__version__,
         "process": _described(process),
-        "roles": dict(vocabulary.roles),
+        "roles": {} if vocabulary is None else dict(vocabulary.roles),
         **({"parts": dict(parts)} if parts else {}),
         "metadata": dict(metadata),
         "sha256": {path.name: digest_of(path) for path in sorted(folder.iterdir())},

@@ -1,0 +1,1 @@
+"""How well a classifier of noisy vectors tells: by level of noise, overall, and calibration."""

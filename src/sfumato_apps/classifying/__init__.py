@@ -1,0 +1,1 @@
+"""The parts of `sfumato classifier`: its plan, its material, its walk."""
