@@ -121,28 +121,30 @@ def interpolate(
 def slerp(
     first: Float[Tensor, "S D"], last: Float[Tensor, "S D"], shares: Float[Tensor, "N"]
 ) -> Float[Tensor, "N S D"]:
-    """Points on the arc between two, by shares of its angle.
+    """Points on the arcs between the vectors of two texts, slot by slot, by shares of each angle.
+
+    One angle for all slots would stretch those that are alike in both, such as empty ones.
 
     Example:
-        >>> ends = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+        >>> ends = torch.tensor([[[1.0, 0.0], [3.0, 0.0]], [[0.0, 1.0], [3.0, 0.0]]])
         >>> slerp(ends[0], ends[1], torch.tensor([0.5]))
-        tensor([[[0.7071, 0.7071]]])
+        tensor([[[0.7071, 0.7071],
+                 [3.0000, 0.0000]]])
     """
-    cosine = torch.nn.functional.cosine_similarity(first.flatten(), last.flatten(), dim=0)
-    angle = torch.arccos(cosine.clamp(-1, 1))
-    if float(angle.sin()) < 1e-6:
-        weights = torch.stack([1 - shares, shares])
-    else:
-        weights = torch.stack([torch.sin((1 - shares) * angle), torch.sin(shares * angle)])
-        weights = weights / torch.sin(angle)
-    weights = weights[:, :, None, None]
-    return weights[0] * first + weights[1] * last
+    cosine = torch.nn.functional.cosine_similarity(first, last, dim=1)
+    angle = torch.arccos(cosine.clamp(-1, 1))[None, :, None]
+    share = shares[:, None, None]
+    straight = angle.sin() < 1e-3
+    sine = angle.sin().masked_fill(straight, 1.0)
+    one = torch.where(straight, 1 - share, torch.sin((1 - share) * angle) / sine)
+    other = torch.where(straight, share, torch.sin(share * angle) / sine)
+    return one * first + other * last
 
 
 def _draft(model: LatentModel, text: str) -> Canvas:
     """A canvas that holds a text as its draft, with its end and padding behind it."""
     words = model.vocabulary
-    width = int(getattr(model, "answers", (0,))[0])
+    width = int(next(iter(getattr(model, "answers", ())), 0))
     ids = (*words.encode(text), words.eos)
     if width and len(ids) > width:
         raise UsageError(f"the text has {len(ids)} tokens and the model writes {width}: shorten it")
