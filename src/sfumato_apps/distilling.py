@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate import PartialState
 from torch import nn
 from transformers import PrinterCallback
 
@@ -28,7 +29,7 @@ from sfumato.training.consistency import LatentConsistency, ThroughTime
 from sfumato.training.latents import LatentLearner
 from sfumato.training.objectives import Learning
 from sfumato.training.trainer import Composer, DiffusionTrainer, StopOnSignal
-from sfumato_apps import runs
+from sfumato_apps import ranks, runs
 from sfumato_apps import training_run as run
 from sfumato_apps.notes import Notes, ProgressLines
 from sfumato_apps.policies import open_writer
@@ -65,7 +66,8 @@ def follow(plan: Distillation) -> None:
         raise UsageError(f"expected steps ≥ 1 and rounds ≥ 1, got {plan.steps} and {plan.rounds}")
     notes = Notes()
     runs.checkpoint_to_resume(plan.out, resume=False)
-    teacher = open_writer(plan.model)
+    device = PartialState(cpu=ranks.share_cpus()).device
+    teacher = open_writer(plan.model, device=device)
     latent = isinstance(teacher, LatentCheckpoint)
     length = 2 * teacher.answers[0] if latent else plan.max_length
     examples = _examples(plan, teacher.vocabulary, length, notes)

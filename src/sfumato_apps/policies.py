@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+import torch
+
 from sfumato.errors import UsageError
 from sfumato.models.checkpoints import SHIPPED, Checkpoint, load
 from sfumato.models.latent.storage import LatentCheckpoint, is_latent, load_latent
@@ -32,10 +34,14 @@ def open_model(name: str | None) -> Checkpoint:
     return load() if name is None else load(name)
 
 
-def open_writer(name: str | None) -> Checkpoint | LatentCheckpoint:
+def open_writer(
+    name: str | None, *, device: torch.device | str = "cpu"
+) -> Checkpoint | LatentCheckpoint:
     """The same, or a latent model."""
     folder = SHIPPED if name is None else locate(name)
-    return load_latent(folder) if is_latent(folder) else load(folder)
+    if is_latent(folder):
+        return load_latent(folder, device=device)
+    return load(folder, device=device)
 
 
 def policy_of(

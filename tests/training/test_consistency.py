@@ -128,3 +128,18 @@ def test_the_student_learns_the_law_over_two_steps() -> None:
     law = model.free.softmax(1).detach()
     torch.testing.assert_close(law[:, a], torch.full((2,), 0.7), atol=0.06, rtol=0)
     torch.testing.assert_close(law[:, b], torch.full((2,), 0.3), atol=0.06, rtol=0)
+
+
+def test_a_row_is_taught_the_same_alone_and_in_a_batch() -> None:
+    a, b = WORDS.encode("a b")[0], WORDS.encode("a b")[1]
+    objective = ThroughTime(
+        process=MaskedProcess(mask=WORDS.mask), times=ExactCount(), teacher=Teacher(a, b)
+    )
+    examples = [Example(ids=(WORDS.bos or 0, a, a), trained=(False, True, True))] * 16
+    prepared = objective.prepare(
+        compose(examples, WORDS, generator(), slack=0, holes=0.0), generator()
+    )
+    model = Table()
+    torch.nn.init.normal_(model.free, generator=generator(1))
+    parts = [objective(model, prepared.rows(i, i + 4)) for i in range(0, 16, 4)]
+    torch.testing.assert_close(sum(parts), objective(model, prepared))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,6 +207,7 @@ def test_the_frozen_encoder_is_neither_trained_nor_averaged() -> None:
     model = LatentLearner(learner().denoiser, codec)
     assert all(not name.startswith(("body", "_frozen")) for name, _ in model.named_parameters())
     assert model.codec is codec
+    assert copy.deepcopy(model).codec is codec
     codec.train()
     assert not codec.body.training
     assert codec.decoder.training

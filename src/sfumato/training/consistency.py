@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sfumato.errors import UsageError
 from sfumato.noise.gaussian import GaussianProcess, noise_of
 from sfumato.protocols import Denoiser, Process, TimeSampler
+from sfumato.sampling.parts.randomness import Purpose, uniform
 from sfumato.text.batching import Batch
 from sfumato.text.slots import Slots
 from sfumato.training.latents import LatentLearner, LatentObjective, NoisedSlots
@@ -141,13 +142,12 @@ class ThroughTime:
     def _target(self, prepared: Prepared) -> Float[Tensor, "M V"]:
         """P of the first step where it wrote, of the second elsewhere."""
         where, inputs = prepared.where, {"attend": prepared.attend, "t": prepared.t}
-        generator = torch.Generator().manual_seed(int(prepared.rate.sum().item()))
         first = self.teacher(prepared.x_t, where, **inputs).softmax(-1)
-        device = first.device
-        coins = torch.rand(len(first), generator=generator).to(device)
-        drawn = (first.cumsum(1) < torch.rand(len(first), 1, generator=generator).to(device)).sum(1)
         place = where.nonzero(as_tuple=True)
-        now = coins < 0.5
+        seeds = prepared.rate.long()[place[0]]
+        now = uniform(seeds, place[1], step=0, purpose=Purpose.ROUTE) < 0.5
+        number = uniform(seeds, place[1], step=0, purpose=Purpose.TOKEN)
+        drawn = (first.cumsum(1) < number[:, None]).sum(1)
         x_s = prepared.x_t.clone()
         x_s[place[0][now], place[1][now]] = drawn.clamp(max=first.shape[1] - 1)[now]
         second = self.teacher(x_s, where, **inputs).softmax(-1)

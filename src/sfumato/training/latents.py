@@ -96,6 +96,16 @@ class NoisedSlots:
         )
 
 
+class _Aside:
+    """A codec that is no part of the module that uses it, and is not copied with it."""
+
+    def __init__(self, codec: EmbeddingCodec | EncoderCodec) -> None:
+        self.codec = codec
+
+    def __deepcopy__(self, memo: object) -> _Aside:
+        return self
+
+
 class LatentLearner(nn.Module):
     """The denoiser and its codec as one module: the codec's own weights are trained with it.
 
@@ -110,12 +120,12 @@ class LatentLearner(nn.Module):
         super().__init__()
         self.denoiser = denoiser
         self.learnt = codec if isinstance(codec, EmbeddingCodec) else None
-        self._frozen = (codec,)
+        self._frozen = _Aside(codec)
 
     @property
     def codec(self) -> EmbeddingCodec | EncoderCodec:
         """The codec."""
-        return self._frozen[0] if self.learnt is None else self.learnt
+        return self._frozen.codec if self.learnt is None else self.learnt
 
     def forward(
         self, noised: NoisedSlots, process: GaussianProcess

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from accelerate import PartialState
 
 from sfumato.models.latent.codecs import EncoderCodec, LatentDecoder
 from sfumato.models.latent.storage import read_body
@@ -12,6 +13,7 @@ from sfumato.models.storage.folders import locate
 from sfumato.text.batching import Example
 from sfumato.text.vocabulary import Vocabulary
 from sfumato.training.latents import DecoderObjective
+from sfumato_apps import ranks
 from sfumato_apps.latent.plan import LatentPlan
 from sfumato_apps.latent.shaping import Half, Lay, layout, steps_of, trainer_of
 from sfumato_apps.notes import Notes
@@ -39,12 +41,14 @@ def encoder_codec(
         heads=plan.heads,
         seed=plan.seed,
     )
-    codec = EncoderCodec(body, decoder, pad=words.pad, layer=plan.layer)
+    device = PartialState(cpu=ranks.share_cpus()).device
+    codec = EncoderCodec(body, decoder, pad=words.pad, layer=plan.layer).to(device)
     lay = layout(plan, words)
     rows = examples[:_FITTED_ON]
     batches = (rows[i : i + plan.batch] for i in range(0, len(rows), plan.batch))
     special = [words.pad, words.eos, *([] if words.bos is None else [words.bos])]
-    codec.fit((lay(one, torch.Generator()).ids for one in batches), special=torch.tensor(special))
+    ids = (lay(one, torch.Generator()).ids.to(device) for one in batches)
+    codec.fit(ids, special=torch.tensor(special))
     objective = DecoderObjective(process=plan.process, codec=codec)
     steps = plan.decoder_steps
     if steps is None and plan.minutes is not None:
@@ -64,7 +68,8 @@ def _read_back(codec: EncoderCodec, examples: Sequence[Example], lay: Lay) -> fl
     right = total = 0
     with torch.no_grad():
         for start in range(0, len(examples), 64):
-            ids = lay(examples[start : start + 64], torch.Generator()).ids
+            some = lay(examples[start : start + 64], torch.Generator())
+            ids = some.ids.to(codec.mean.device)
             real = ids != codec.pad
             found = codec.decode(codec.encode(ids, torch.ones_like(real))).argmax(2)
             right, total = right + int((found == ids)[real].sum()), total + int(real.sum())

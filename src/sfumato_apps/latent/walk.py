@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
+from accelerate import PartialState
 from torch import nn
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
@@ -57,7 +58,8 @@ def follow(plan: LatentPlan) -> None:
         plan = replace(plan, bf16=False)
     resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
     corpus = _corpus(plan, notes)
-    known = None if resumed is None else load_latent(plan.out)
+    device = PartialState(cpu=ranks.share_cpus()).device
+    known = None if resumed is None else load_latent(plan.out, device=device)
     words = _words(plan, corpus) if known is None else known.vocabulary
     material = _material(plan, corpus, words, notes)
     start = known or _new(plan, words, material, notes)
