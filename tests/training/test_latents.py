@@ -158,9 +158,9 @@ def test_training_learns_the_vectors_and_the_words(tmp_path: Path) -> None:
     assert not torch.allclose(before, model.codec.vectors)
     prepared = replace(OBJECTIVE, anchor=0.0).prepare(batch_of(), generator(1))
     with torch.no_grad():
-        x_0, x_hat = model(replace(prepared, t=torch.full((30,), 0.5)), PROCESS)
-        right = model.codec.decode(x_hat).argmax(2) == prepared.ids
-    assert float((x_0 - x_hat).square().mean()) < 0.3
+        said = model(replace(prepared, t=torch.full((30,), 0.5)), PROCESS)
+        right = model.codec.decode(said.x_hat).argmax(2) == prepared.ids
+    assert float((said.x_0 - said.x_hat).square().mean()) < 0.3
     assert float(right.double().mean()) > 0.9
 
 

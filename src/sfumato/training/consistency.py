@@ -21,9 +21,8 @@ from sfumato.protocols import Denoiser, Process, TimeSampler
 from sfumato.sampling.parts.randomness import Purpose, uniform
 from sfumato.text.batching import Batch
 from sfumato.text.slots import Slots
-from sfumato.training.latents import LatentLearner, LatentObjective, NoisedSlots
+from sfumato.training.latents import LatentLearner, LatentObjective, NoisedSlots, Predicted
 from sfumato.training.objectives import Objective, Prepared
-from sfumato.types import Condition
 
 _HUBER = 0.00054
 
@@ -71,33 +70,29 @@ class LatentConsistency:
     def __call__(self, denoiser: LatentLearner, prepared: NoisedSlots) -> Float[Tensor, ""]:
         """The summed distance."""
         student: LatentLearner = getattr(denoiser, "module", denoiser)
-        x_0, x_hat = denoiser(prepared, self.process)
-        target = self._target(student, prepared, x_0)
-        bound = _HUBER * (x_0.shape[1] * x_0.shape[2]) ** 0.5
-        apart = (x_hat - target).square().sum((1, 2))
+        said = denoiser(prepared, self.process)
+        target = self._target(student, prepared.t, said)
+        bound = _HUBER * (target.shape[1] * target.shape[2]) ** 0.5
+        apart = (said.x_hat - target).square().sum((1, 2))
         distance: Tensor = ((apart + bound**2).sqrt() - bound).sum()
         return distance
 
     @torch.no_grad()
     def _target(
-        self, student: LatentLearner, noised: NoisedSlots, x_0: Float[Tensor, "B S D"]
+        self, student: LatentLearner, t: Float[Tensor, "B"], said: Predicted
     ) -> Float[Tensor, "B S D"]:
         """What the student says one step of the teacher further; x_0 at the last level."""
-        process, t = self.process, noised.t.double()
+        process, t, x_t = self.process, t.double(), said.x_t
         level, (low, high) = process.log_snr(t), process.reach
         step = (high - low) / (self.levels - 1)
         further = process.time((level + step).clamp(max=high))
-        condition = None
-        if student.denoiser.sizes.reading != "none":
-            given = student.codec.encode(noised.given, noised.attend)
-            condition = Condition(latents=given, attend=noised.attend)
-        x_t = process.corrupt(x_0, noised.noise, noised.t)
-        taught = self.teacher.denoiser(x_t, level.to(x_t), condition=condition)
+        taught = self.teacher.denoiser(x_t, level.to(x_t), condition=said.condition)
         at, to = process.scales(t), process.scales(further).over(x_t)
         x_s = to.alpha * taught + to.sigma * noise_of(taught, x_t, at)
-        said = student.denoiser(x_s, process.log_snr(further).to(x_t), condition=condition)
+        number = process.log_snr(further).to(x_t)
+        next_said = student.denoiser(x_s, number, condition=said.condition)
         last = (level + step / 2 > high)[:, None, None]
-        return torch.where(last.to(x_0.device), x_0, said)
+        return torch.where(last.to(x_t.device), said.x_0, next_said)
 
 
 @dataclass(frozen=True, kw_only=True)

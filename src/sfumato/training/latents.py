@@ -9,7 +9,7 @@ Legend of shapes: `B` batch, `S` slots, `L` positions of what is given, `D` widt
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,6 +21,7 @@ from sfumato.models.latent.score_network import ScoreNetwork
 from sfumato.noise.gaussian import GaussianProcess
 from sfumato.noise.times import EvenLogSnrs, EvenTimes, LevelSampler
 from sfumato.text.slots import Slots
+from sfumato.training.objectives import cut, moved
 from sfumato.types import Condition
 
 LevelWeighting = Callable[[Tensor], Tensor]
@@ -87,13 +88,28 @@ class NoisedSlots:
 
     def to(self, device: torch.device | str) -> NoisedSlots:
         """The same batch on another device."""
-        return NoisedSlots(**{one.name: getattr(self, one.name).to(device) for one in fields(self)})
+        return moved(self, device)
 
     def rows(self, start: int, stop: int) -> NoisedSlots:
         """A micro-batch."""
-        return NoisedSlots(
-            **{one.name: getattr(self, one.name)[start:stop] for one in fields(self)}
-        )
+        return cut(self, start, stop)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predicted:
+    """What a learner says of a noised batch.
+
+    Attributes:
+        x_0: the clean vectors, *shape* `B S D`.
+        x_t: the noisy ones, *shape* `B S D`.
+        x_hat: the prediction, *shape* `B S D`.
+        condition: what was given; None for a network that reads none.
+    """
+
+    x_0: Float[Tensor, "B S D"]
+    x_t: Float[Tensor, "B S D"]
+    x_hat: Float[Tensor, "B S D"]
+    condition: Condition | None
 
 
 class _Aside:
@@ -127,10 +143,8 @@ class LatentLearner(nn.Module):
         """The codec."""
         return self._frozen.codec if self.learnt is None else self.learnt
 
-    def forward(
-        self, noised: NoisedSlots, process: GaussianProcess
-    ) -> tuple[Float[Tensor, "B S D"], Float[Tensor, "B S D"]]:
-        """x_0 and x̂_0."""
+    def forward(self, noised: NoisedSlots, process: GaussianProcess) -> Predicted:
+        """x̂_0, and what it was predicted from."""
         every = torch.ones_like(noised.ids, dtype=torch.bool)
         x_0 = self.codec.encode(noised.ids, every)
         condition = None
@@ -144,7 +158,8 @@ class LatentLearner(nn.Module):
             with torch.no_grad():
                 hint = self.denoiser(x_t, log_snr, condition=condition)
             hint = hint * noised.hinted[:, None, None]
-        return x_0, self.denoiser(x_t, log_snr, condition=condition, hint=hint)
+        x_hat = self.denoiser(x_t, log_snr, condition=condition, hint=hint)
+        return Predicted(x_0=x_0, x_t=x_t, x_hat=x_hat, condition=condition)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,14 +215,14 @@ class LatentObjective:
 
     def __call__(self, denoiser: LatentLearner, prepared: NoisedSlots) -> Float[Tensor, ""]:
         """The summed loss."""
-        x_0, x_hat = denoiser(prepared, self.process)
-        error = (x_0 - x_hat).square().mean((1, 2))
+        said = denoiser(prepared, self.process)
+        error = (said.x_0 - said.x_hat).square().mean((1, 2))
         weight = self.weighting(self.process.log_snr(prepared.t)).to(error)
         loss: Tensor = (weight * error).sum()
         learner: LatentLearner = getattr(denoiser, "module", denoiser)  # under DDP
         if learner.learnt is None or not self.anchor:
             return loss
-        logits = learner.learnt.decode(x_hat).transpose(1, 2)
+        logits = learner.learnt.decode(said.x_hat).transpose(1, 2)
         words = nn.functional.cross_entropy(logits, prepared.ids, reduction="none").mean(1)
         signal = torch.sigmoid(2 * self.process.log_snr(prepared.t)).to(words)
         return loss + self.anchor * (signal * words).sum()

@@ -11,8 +11,8 @@ Legend of shapes: `B` batch, `L` positions, `M` predicted positions.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -59,6 +59,21 @@ class Encoded(Protocol):
     def ids(self) -> Sequence[int]:
         """Tokens; their number sorts examples into batches."""
         ...
+
+
+Tensors = TypeVar("Tensors")
+
+
+def moved(batch: Tensors, device: torch.device | str) -> Tensors:
+    """A dataclass of tensors on another device."""
+    values: dict[str, Any] = {n: v.to(device) for n, v in vars(batch).items()}
+    return replace(batch, **values)  # type: ignore[type-var]
+
+
+def cut(batch: Tensors, start: int, stop: int) -> Tensors:
+    """Some rows of a dataclass of tensors."""
+    values: dict[str, Any] = {n: v[start:stop] for n, v in vars(batch).items()}
+    return replace(batch, **values)  # type: ignore[type-var]
 
 
 @runtime_checkable
@@ -130,7 +145,7 @@ class Prepared:
 
     def to(self, device: torch.device | str) -> Prepared:
         """The same batch on another device."""
-        return Prepared(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        return moved(self, device)
 
     def rows(self, start: int, stop: int) -> Prepared:
         """A micro-batch: some rows, cut to the width that they use."""

@@ -207,8 +207,8 @@ def _errors(
 ) -> tuple[float, float, float]:
     """Words right, words, and the summed mean squared error of a batch."""
     noised = noised.to(next(model.parameters()).device)
-    x_0, x_hat = model(noised, objective.process)
+    said = model(noised, objective.process)
     real = noised.ids != pad
-    right = (model.codec.decode(x_hat).argmax(2) == noised.ids)[real]
-    error = (x_0 - x_hat).square().mean((1, 2)).sum()
+    right = (model.codec.decode(said.x_hat).argmax(2) == noised.ids)[real]
+    error = (said.x_0 - said.x_hat).square().mean((1, 2)).sum()
     return float(right.sum()), float(real.sum()), float(error)

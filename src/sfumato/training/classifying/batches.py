@@ -12,13 +12,14 @@ wrong ones among them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sfumato.errors import UsageError
+from sfumato.training.objectives import cut, moved
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,15 +75,11 @@ class NoisedLabels:
 
     def to(self, device: torch.device | str) -> NoisedLabels:
         """The same batch on another device."""
-        return NoisedLabels(
-            **{one.name: getattr(self, one.name).to(device) for one in fields(self)}
-        )
+        return moved(self, device)
 
     def rows(self, start: int, stop: int) -> NoisedLabels:
         """A micro-batch."""
-        return NoisedLabels(
-            **{one.name: getattr(self, one.name)[start:stop] for one in fields(self)}
-        )
+        return cut(self, start, stop)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,13 +113,11 @@ class NoisedPairs:
 
     def to(self, device: torch.device | str) -> NoisedPairs:
         """The same batch on another device."""
-        return NoisedPairs(**{one.name: getattr(self, one.name).to(device) for one in fields(self)})
+        return moved(self, device)
 
     def rows(self, start: int, stop: int) -> NoisedPairs:
         """A micro-batch."""
-        return NoisedPairs(
-            **{one.name: getattr(self, one.name)[start:stop] for one in fields(self)}
-        )
+        return cut(self, start, stop)
 
 
 @dataclass(frozen=True, kw_only=True)
