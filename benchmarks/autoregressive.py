@@ -15,9 +15,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sfumato.models.checkpoints import pretrained_tokenizer
+from sfumato.models.parts.attention import spell_out_attention
 from sfumato.text.batching import Example
 from sfumato.text.vocabulary import Vocabulary
 from sfumato.training.muon import Muon, parameter_groups
+from sfumato_apps.notes import Notes
+from sfumato_apps.runs import bf16_helps
 
 PEAK, DECAY, BATCH, WARM_UP, IGNORED = 1e-2, 0.1, 32, 100, -100
 AVERAGING, LOOK, PATIENCE = 0.99, 100, 5
@@ -50,7 +53,7 @@ def train(
     seconds: float,
     seed: int,
 ) -> None:
-    """Muon on matrices, AdamW on the rest, for at most this much CPU time.
+    """Muon on matrices, AdamW on the rest, for at most this much CPU time, in bf16 if it helps.
 
     The loss is that of the trained tokens, as in sfumato's own fine-tuning. An autoregressive
     model of this size learns a small corpus by heart, so a twentieth of the examples is set aside
@@ -63,7 +66,10 @@ def train(
     aside = [example for example in examples if _learnt(example) in apart]
     learnt = [example for example in examples if _learnt(example) not in apart]
     groups = parameter_groups(model, lr=PEAK, weight_decay=DECAY, orthogonal=True)
-    optimizer = Muon(groups, lr=PEAK)
+    bf16 = bf16_helps(wanted=True, notes=Notes())
+    if bf16:
+        spell_out_attention(model, length=max(len(example.ids) for example in learnt))
+    optimizer = Muon(groups, lr=PEAK, iterates=torch.bfloat16 if bf16 else torch.float32)
     peaks = [group["lr"] for group in groups]
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))
     order = random.Random(seed)
@@ -73,7 +79,8 @@ def train(
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * min(1.0, step / WARM_UP) * (1 - spent)
         ids, attend, labels = padded(order.sample(learnt, BATCH), vocabulary.pad)
-        loss = model(input_ids=ids, attention_mask=attend.long(), labels=labels).loss
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = model(input_ids=ids, attention_mask=attend.long(), labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -47,7 +47,7 @@ def trained(folder: Path, command: str, *options: str) -> None:
     if not (folder / _TIME).exists():
         call = [sys.executable, "-m", sfumato_apps.cli.__name__, command, "--out", str(folder)]
         before = _cpu_seconds()
-        subprocess.run([*call, *options], check=True)
+        subprocess.run([*call, "--bf16", *options], check=True)
         (folder / _TIME).write_text(f"{_cpu_seconds() - before:.0f}")
 
 

@@ -43,14 +43,18 @@ UNFRIENDLY = re.compile(
     r"|(famil|child|kid)\w*\W{0,3}(friendly\W+)?(no|unfriendly)\b|\badults? only",
     re.IGNORECASE,
 )
+SPELLED = {
+    ("family friendly", "yes"): "for: family friendly",
+    ("family friendly", "no"): "for: not family friendly",
+}
 NAMED = {"name", "near", "area", "food"}
 Facts = Mapping[str, str]
 Description = tuple[Facts, str]
 
 
 def prompt_of(facts: Facts) -> str:
-    """The facts in one line."""
-    return "; ".join(f"{name}: {value}" for name, value in facts.items()) + "\n"
+    """The facts in one line, yes and no in words that can be copied."""
+    return "; ".join(SPELLED.get(fact, ": ".join(fact)) for fact in facts.items()) + "\n"
 
 
 def mentioned(name: str, value: str, text: str) -> bool:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from sfumato.errors import SfumatoError, UsageError
 from sfumato.training.trainer import DiffusionTrainer, StopOnSignal, last_checkpoint
@@ -37,6 +39,20 @@ def checkpoint_to_resume(out: Path, *, resume: bool) -> Path | None:
             f"{out} already holds a run: add --resume to go on with it, or choose another folder"
         )
     return found
+
+
+def bf16_helps(*, wanted: bool, notes: Notes) -> bool:
+    """Whether to train in mixed precision: it was asked for, and the machine multiplies bfloat16.
+
+    That are GPUs since Ampere, and CPUs with AMX or AVX-512 BF16, where no GPU is.
+    """
+    helps = is_torch_bf16_gpu_available()
+    if not torch.cuda.is_available():
+        able = torch.cpu.get_capabilities()
+        helps = able.get("amx_bf16", False) or able.get("avx512_bf16", False)
+    if wanted and not helps:
+        notes.say("no hardware for bfloat16 here: training in float32")
+    return wanted and helps
 
 
 def write_run(recipe: str, settings: Mapping[str, Any], out: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
+from sfumato.models.parts.attention import spell_out_attention
 from sfumato.training.muon import Muon, parameter_groups
 from sfumato.training.objectives import Encoded, Learning
 from sfumato.training.trainer import Composer
@@ -39,7 +40,10 @@ def steps_for(
     """
     device = PartialState(cpu=ranks.share_cpus()).device
     model = copy.deepcopy(denoiser).to(device)
-    optimizer = Muon(parameter_groups(model, lr=0.0, weight_decay=0.0, orthogonal=muon), lr=0.0)
+    if bf16 and device.type == "cpu":
+        spell_out_attention(model, length=max(len(example.ids) for example in examples))
+    groups = parameter_groups(model, lr=0.0, weight_decay=0.0, orthogonal=muon)
+    optimizer = Muon(groups, lr=0.0, iterates=torch.bfloat16 if bf16 else torch.float32)
     order = random.Random(0).choices(range(len(examples)), k=_BATCHES * rows)
     fastest = [math.inf] * _BATCHES
     for step in range(_BATCHES * _TIMES):

@@ -149,7 +149,7 @@ def arguments(
         save_steps=evaluate_every,
         save_total_limit=2,
         bf16=bf16,
-        use_cpu=ranks.share_cpus(),
+        use_cpu=ranks.share_cpus() or (bf16 and not torch.cuda.is_available()),
         seed=seed,
         report_to=[],
         disable_tqdm=True,

@@ -16,8 +16,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from transformers.utils.import_utils import is_torch_bf16_gpu_available
-
 from sfumato.models.checkpoints import Checkpoint
 from sfumato.text.batching import Example
 from sfumato.text.corpora import parse_source
@@ -72,9 +70,7 @@ def follow(plan: Plan) -> None:
         SfumatoError: see the parts of `training_run`.
     """
     notes = Notes()
-    if plan.bf16 and not is_torch_bf16_gpu_available():
-        notes.say("no GPU with bfloat16 here: training in float32")
-        plan = replace(plan, bf16=False)
+    plan = replace(plan, bf16=runs.bf16_helps(wanted=plan.bf16, notes=notes))
     resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
     sources = [parse_source(text) for text in plan.data]
     parse_mix(plan.mix, sources)  # a mistake in it should not wait until everything is read

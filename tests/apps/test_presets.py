@@ -8,7 +8,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-import torch
 import typer
 import typer.main
 import yaml
@@ -20,6 +19,8 @@ from sfumato.models.encoders import EncoderDenoiser
 from sfumato.models.lora import with_lora
 from sfumato_apps.cli import build
 from sfumato_apps.memory import memory_of
+from sfumato_apps.notes import Notes
+from sfumato_apps.runs import bf16_helps
 from sfumato_apps.signatures import PRESETS
 
 CONVERSIONS = sorted(
@@ -129,7 +130,7 @@ def test_a_preset_converts_its_architecture(
     small += ["--valid-fraction", "0", "--probed", "0"]
     arguments = [tmp_path / "encoder", "--preset", path.stem, "--data", data, "--out", out, *small]
     assert call("convert", *arguments) == 0
-    if options.get("bf16") and not torch.cuda.is_available():
+    if options.get("bf16") and not bf16_helps(wanted=True, notes=Notes()):
         assert "training in float32" in capfd.readouterr().err
     made = load(out)
     kind = architectures.ENCODERS[options["model"]].kind

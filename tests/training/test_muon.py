@@ -27,6 +27,21 @@ def test_singular_values_end_near_one(rows: int, columns: int, seed: int) -> Non
     assert (inner - torch.diag(inner.diagonal())).abs().max() < 1e-3
 
 
+def test_bfloat16_iterates_give_nearly_the_same_update() -> None:
+    """The direction differs by rounding, about a hundredth of its length; the weights stay."""
+    start = torch.randn(12, 20, generator=torch.Generator().manual_seed(0))
+    moved = []
+    for dtype in (torch.float32, torch.bfloat16):
+        parameter = torch.nn.Parameter(start.clone())
+        optimizer = Muon([{"params": [parameter], "orthogonal": True}], lr=0.1, iterates=dtype)
+        (parameter**3).sum().backward()
+        optimizer.step()
+        assert parameter.dtype == torch.float32
+        moved.append(parameter.detach() - start)
+    difference = (moved[1] - moved[0]).norm() / moved[0].norm()
+    assert 0 < difference < 0.03
+
+
 def test_adamw_part_is_adamw() -> None:
     """Vectors follow torch's AdamW step for step."""
     ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 5)) for _ in range(2))

@@ -65,6 +65,26 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, muon: bool, de
     assert 99.0 not in losses
 
 
+def test_bfloat16_on_a_cpu_trains_nearly_as_float32_does(tmp_path: Path) -> None:
+    """Products in bfloat16, with attention spelled out; weights, loss and average in float32."""
+    trained = []
+    for bf16 in (False, True):
+        run = worlds.trainer(
+            tmp_path / str(bf16), muon=True, decay=0.9, bf16=bf16, use_cpu=True, max_steps=4
+        )
+        before = _weights(run.best_weights)
+        run.train()
+        after = _weights(run.best_weights)
+        assert {value.dtype for value in after.values()} == {torch.float32}
+        moved = torch.cat([(after[name] - before[name]).flatten() for name in before])
+        trained.append(moved)
+        attention = [run.model.network.config._attn_implementation]
+        attention.append(run.best_weights.network.config._attn_implementation)
+        assert attention == (["eager", "sdpa"] if bf16 else ["sdpa", "sdpa"])
+    difference = (trained[1] - trained[0]).norm() / trained[0].norm()
+    assert 0 < difference < 0.2
+
+
 def test_moving_average_is_the_average(tmp_path: Path) -> None:
     """a₁ = w₁ and aₙ = d·aₙ₋₁ + (1 − d)·wₙ with d = min(decay, (1 + n)/(10 + n))."""
     seen: list[torch.Tensor] = []

@@ -1,8 +1,8 @@
 """Muon for the matrices of the body, AdamW for embeddings, biases and norms: one optimiser.
 
 Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) replaces the momentum of a
-matrix by its nearest semi-orthogonal matrix, found by five Newton–Schulz steps. The iteration
-runs in float32: in bfloat16, as elsewhere, it halves the training speed of a CPU.
+matrix by its nearest semi-orthogonal matrix, found by five Newton–Schulz steps, in bfloat16 where
+the training computes in it: four times as fast in its hardware, and slower without.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Muon(torch.optim.Optimizer):
         momentum: of the orthogonal groups, with Nesterov's correction.
         betas: of the AdamW groups.
         weight_decay: decoupled, as in AdamW.
+        iterates: dtype of the Newton–Schulz iteration.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.98),
         weight_decay: float = 0.0,
+        iterates: torch.dtype = torch.float32,
     ) -> None:
+        self.iterates = iterates
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -95,7 +98,7 @@ class Muon(torch.optim.Optimizer):
                 assert gradient is not None
                 state["momentum"].lerp_(gradient, 1 - group["momentum"])
                 updates.append(gradient.lerp(state["momentum"], group["momentum"]))
-            directions = orthogonalise(torch.stack(updates).float())
+            directions = orthogonalise(torch.stack(updates).to(self.iterates))
             scale = group["lr"] * 0.2 * max(shape) ** 0.5
             for parameter, direction in zip(members, directions, strict=True):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sfumato.errors import ResourceError
+from sfumato.models.parts.attention import spell_out_attention
 from sfumato.text.batching import buckets
 from sfumato.training.averaging import WeightAverage
 from sfumato.training.journal import Journal, JournalCallback
@@ -84,14 +85,13 @@ class DiffusionTrainer(Trainer):
         self.average = WeightAverage(denoiser, decay=decay, directory=directory) if decay else None
         if self.average is not None:
             self.add_callback(self.average)
+        if args.bf16 and args.device.type == "cpu":
+            spell_out_attention(denoiser, length=max(len(example.ids) for example in examples))
 
     @property
     def best_weights(self) -> nn.Module:
         """The model to keep: the moving average where there is one."""
-        if self.average is None:
-            return self._network
-        kept: nn.Module = self.average.average.module
-        return kept
+        return self._network if self.average is None else self.average.average.module
 
     @property
     def _network(self) -> nn.Module:
@@ -169,7 +169,8 @@ class DiffusionTrainer(Trainer):
                 orthogonal=self.muon,
             )
             betas = (self.args.adam_beta1, self.args.adam_beta2)
-            self.optimizer = Muon(groups, lr=self.args.learning_rate, betas=betas)
+            dtype = torch.bfloat16 if self.args.bf16 else torch.float32
+            self.optimizer = Muon(groups, lr=self.args.learning_rate, betas=betas, iterates=dtype)
         return self.optimizer
 
     def evaluate(
@@ -198,8 +199,9 @@ class DiffusionTrainer(Trainer):
     ) -> None:
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
-        model = self.accelerator.unwrap_model(self.model)
-        safetensors.torch.save_model(model, str(folder / WEIGHTS_FILE))
+        safetensors.torch.save_model(
+            self.accelerator.unwrap_model(self.model), str(folder / WEIGHTS_FILE)
+        )
 
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None

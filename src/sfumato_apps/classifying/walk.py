@@ -92,6 +92,7 @@ def follow(plan: ClassifierPlan) -> None:
         SfumatoError: see `runs`, `material` and `load_latent`.
     """
     notes = Notes()
+    plan = replace(plan, bf16=runs.bf16_helps(wanted=plan.bf16, notes=notes))
     resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
     device = PartialState(cpu=ranks.share_cpus()).device
     latent = load_latent(plan.model, device=device)

@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 from accelerate import PartialState
 from torch import nn
-from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from sfumato.models.latent.codecs import EmbeddingCodec, EncoderCodec
 from sfumato.models.latent.score_network import ScoreNetwork, ScoreSizes
@@ -53,9 +52,7 @@ def follow(plan: LatentPlan) -> None:
         SfumatoError: see `runs` and `reading`.
     """
     notes = Notes()
-    if plan.bf16 and not is_torch_bf16_gpu_available():
-        notes.say("no GPU with bfloat16 here: training in float32")
-        plan = replace(plan, bf16=False)
+    plan = replace(plan, bf16=runs.bf16_helps(wanted=plan.bf16, notes=notes))
     resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
     corpus = _corpus(plan, notes)
     device = PartialState(cpu=ranks.share_cpus()).device

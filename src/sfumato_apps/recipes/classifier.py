@@ -86,7 +86,7 @@ def classifier(
         dropout: Chance to drop a unit of it.
         evaluate_every: Steps between validations.
         draws: Levels of noise at which each held-out text is judged at the end.
-        bf16: Mixed precision, for GPUs.
+        bf16: Mixed precision, where GPU or CPU multiply bfloat16 in hardware.
         on_bad_line: Stop at a malformed record, or skip and count it.
         seed: Seed of weights, order and noise.
         resume: Go on from the last checkpoint in `out`.

@@ -74,7 +74,7 @@ def convert(
         answers: Held-out prompts that are answered at each validation.
         probed: Texts to probe the encoder on; 0 does not ask the probe.
         force: Convert the encoder whatever the probe says.
-        bf16: Mixed precision, for GPUs.
+        bf16: Mixed precision, where GPU or CPU multiply bfloat16 in hardware.
         on_bad_line: Stop at a malformed record, or skip and count it.
         seed: Seed of adapters, order and noise.
         resume: Go on from the last checkpoint in `out`.

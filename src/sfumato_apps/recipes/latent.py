@@ -91,7 +91,7 @@ def latent(
         dropout: Chance to drop a unit of it.
         evaluate_every: Steps between validations.
         answers: Held-out prompts that are answered at each validation.
-        bf16: Mixed precision, for GPUs.
+        bf16: Mixed precision, where GPU or CPU multiply bfloat16 in hardware.
         on_bad_line: Stop at a malformed record, or skip and count it.
         seed: Seed of weights, order and noise.
         resume: Go on from the last checkpoint in `out`.

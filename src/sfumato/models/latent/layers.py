@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sfumato.models.parts.attention import attention
 from sfumato.types import Condition
 
 _WIDER, _BASE = 4, 10_000.0
@@ -48,7 +49,7 @@ class Attention(nn.Module):
         if self.rotary:
             query, key = turned(query), turned(key)
         mask = None if attend is None else attend[:, None, None]
-        mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        mixed = attention(query, key, value, mask)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 
