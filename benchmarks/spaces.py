@@ -22,13 +22,8 @@ from pathlib import Path
 import autoregressive
 import contestants
 from contest import table
+from rulers import HEAD, Rulers, cells
 
-from sfumato.evaluation.diversity import div
-from sfumato.evaluation.likeness.distribution import mauve
-from sfumato.evaluation.likeness.encodings import encoder
-from sfumato.evaluation.loops import loop_rate
-from sfumato.evaluation.memorisation import memorisation
-from sfumato.evaluation.perplexity import causal_perplexity
 from sfumato.evaluation.reporting import svg
 from sfumato.models.checkpoints import load
 from sfumato.models.latent.storage import load_latent
@@ -152,25 +147,20 @@ def main() -> None:
         name: written(options.out, name, options.n, learnt, 1.0)
         for name in (*LATENT, "masked", "autoregressive")
     }
-    features, rows, places = encoder(options.features), [], []
+    rulers = Rulers(judge=options.judge, features=options.features, learnt=learnt, apart=apart)
+    rows, places = [], []
     for name, one in found.items():
         for n in sorted({min(100, options.n), options.n}):
-            texts = [text for text in one.texts[:n] if text.strip()]
             # Real texts are compared with other real ones, which the models were trained on.
-            judged = learnt[:n] if name == "people" else texts
-            numbers = {
-                "div": div(texts),
-                "MAUVE": mauve(judged, apart[:n], features, seed=SEED),
-                "perplexity": causal_perplexity(options.judge, texts)[0],
-                "memorised": memorisation(texts, learnt),
-                "loops": loop_rate(texts, seed=SEED),
-            }
-            cells = [f"{m.value:.3f} ± {m.stderr or 0:.3f}" for m in numbers.values()]
-            rows.append([name, str(n), f"{one.passes:.0f}", f"{one.seconds:.0f}", *cells])
+            metrics = rulers.measure(
+                one.texts[:n], against=learnt[:n] if name == "people" else None
+            )
+            cost = [f"{one.passes:.0f}", f"{one.seconds:.0f}"]
+            rows.append([name, str(n), *cost, *cells(metrics)])
             print(rows[-1], flush=True)
-        place = (numbers["div"].value, numbers["perplexity"].value)
-        places.append(svg.Series(label=name, x=[place[0]], y=[place[1]]))
-    report = table(["texts by", "n", "passes", "CPU s", *numbers], rows)
+        at = {label: metric.value for label, metric in zip(HEAD, metrics, strict=True)}
+        places.append(svg.Series(label=name, x=[at["div"]], y=[at["perplexity"]]))
+    report = table(["texts by", "n", "passes", "CPU s", *HEAD], rows)
     (options.out / "table.md").write_text(report + "\n", encoding="utf-8")
     plot = svg.scatter(
         places, title="Diversity and fluency", x_label="div", y_label="perplexity under the judge"

@@ -51,6 +51,7 @@ class Distillation:
     optimizer: str
     average: float
     max_length: int
+    bf16: bool
     on_bad_line: str
     seed: int
 
@@ -65,6 +66,7 @@ def follow(plan: Distillation) -> None:
     if plan.steps < 1 or plan.rounds < 1:
         raise UsageError(f"expected steps ≥ 1 and rounds ≥ 1, got {plan.steps} and {plan.rounds}")
     notes = Notes()
+    plan = replace(plan, bf16=runs.bf16_helps(wanted=plan.bf16, notes=notes))
     runs.checkpoint_to_resume(plan.out, resume=False)
     device = PartialState(cpu=ranks.share_cpus()).device
     teacher = open_writer(plan.model, device=device)
@@ -161,7 +163,7 @@ def _trained(
             learning_rate=plan.learning_rate,
             weight_decay=0.0,
             evaluate_every=plan.steps,
-            bf16=False,
+            bf16=plan.bf16,
             seed=plan.seed + number,
             validate=False,
         ),

@@ -19,6 +19,7 @@ def distill(
     optimizer: Literal["muon", "adamw"] = "muon",
     average: float = 0.99,
     max_length: int = 128,
+    bf16: bool = False,
     on_bad_line: Literal["error", "skip"] = "error",
     seed: int = 0,
 ) -> None:
@@ -43,6 +44,7 @@ def distill(
         optimizer: Muon or AdamW.
         average: Decay of the moving average of the weights that is kept.
         max_length: Longest text in tokens, for masked models; longer ones are cut.
+        bf16: Mixed precision, where GPU or CPU multiply bfloat16 in hardware.
         on_bad_line: Stop at a malformed record, or skip and count it.
         seed: Seed of order and noise.
     """
