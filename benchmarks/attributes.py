@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -66,13 +66,6 @@ def rows_of(data: Path, field: str) -> tuple[list[Labelled], list[Labelled]]:
     return found
 
 
-def keep(path: Path, rows: Sequence[Mapping[str, str]]) -> str:
-    """Writes JSON lines."""
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.write_text(text, encoding="utf-8")
-    return str(path)
-
-
 def models(
     out: Path, parts: tuple[list[Labelled], list[Labelled]], field: str, steps: int
 ) -> tuple[Checkpoint, LatentCheckpoint, ClassifierCheckpoint]:
@@ -81,10 +74,10 @@ def models(
     for name, part in zip(("train", "valid"), parts, strict=True):
         labelled = [{"text": text, "value": value} for value, text in part]
         pairs = [{"prompt": f"{field}: {value}\n", "completion": text} for value, text in part]
-        files["labels"].append(keep(out / f"{name}-labels.jsonl", labelled))
-        files["pairs"].append(keep(out / f"{name}-pairs.jsonl", pairs))
+        files["labels"].append(contestants.keep(out / f"{name}-labels.jsonl", labelled))
+        files["pairs"].append(contestants.keep(out / f"{name}-pairs.jsonl", pairs))
         plain = [{"text": text} for _, text in part]
-        files["texts"].append(keep(out / f"{name}-texts.jsonl", plain))
+        files["texts"].append(contestants.keep(out / f"{name}-texts.jsonl", plain))
     pairs, texts, labels = files["pairs"], files["texts"], files["labels"]
     sizes = ("--vocabulary", str(VOCABULARY), "--max-length", "80", "--slack", "8")
     both = ("--data", pairs[0], texts[0], "--valid", pairs[1])

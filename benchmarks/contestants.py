@@ -7,11 +7,13 @@ time.
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import autoregressive
 import torch
@@ -49,6 +51,13 @@ def trained(folder: Path, command: str, *options: str) -> None:
         before = _cpu_seconds()
         subprocess.run([*call, "--bf16", *options], check=True)
         (folder / _TIME).write_text(f"{_cpu_seconds() - before:.0f}")
+
+
+def keep(path: Path, rows: Iterable[Mapping[str, Any]]) -> str:
+    """Writes JSON lines; the path, for a command."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text(text, encoding="utf-8")
+    return str(path)
 
 
 def seconds_of(folder: Path) -> float:

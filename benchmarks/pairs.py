@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +40,7 @@ def keep(pairs: Sequence[PairRecord], path: Path) -> None:
     """Writes pairs as JSON lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = ({"prompt": pair.prompt, "completion": pair.completion} for pair in pairs)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.write_text(lines, encoding="utf-8")
+    contestants.keep(path, rows)
 
 
 def learn(
