@@ -14,6 +14,7 @@ from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertMode
 from sfumato.errors import ModelError, UsageError
 from sfumato.models.checkpoints import SHIPPED, load
 from sfumato.models.latent.codecs import EmbeddingCodec, EncoderCodec, LatentDecoder
+from sfumato.models.latent.memory import Memory
 from sfumato.models.latent.score_network import ScoreNetwork, ScoreSizes
 from sfumato.models.latent.storage import (
     LatentCheckpoint,
@@ -167,6 +168,37 @@ def test_a_row_with_nothing_to_encode_is_zeros() -> None:
     vectors = codec_of(bert()).encode(ids, torch.ones_like(ids, dtype=torch.bool))
     assert not vectors[1].any()
     assert bool(torch.isfinite(vectors).all())
+
+
+@pytest.mark.parametrize("make", [bert, modernbert])
+@pytest.mark.parametrize(("most", "encoded"), [(10_000, 3), (0, 9), (100, 5)])
+def test_remembered_vectors_are_the_computed_ones(make, most: int, encoded: int) -> None:
+    """Rows come again in other company and under other padding; a small memory keeps some."""
+    codec = codec_of(make())
+    codec.mean.fill_(0.5)
+    p = WORDS.pad
+    rows = [[5, 9, 7, p], [9, p, p, p], [5, 7, p, p]]
+    asked: list[int] = []
+    codec.body.register_forward_hook(
+        lambda module, args, kwargs, output: asked.append(len(kwargs["input_ids"])),
+        with_kwargs=True,
+    )
+    memory = Memory(most=most)
+    for order, width in (([0, 1, 2], 4), ([2, 0], 3), ([1, 0, 2, 1], 6)):
+        ids = torch.tensor([(rows[i] + [p] * 9)[:width] for i in order])
+        attend = torch.ones_like(ids, dtype=torch.bool)
+        codec.memory = None
+        fresh = codec.encode(ids, attend)
+        asked.clear()
+        codec.memory = memory
+        torch.testing.assert_close(codec.encode(ids, attend), fresh, atol=2e-3, rtol=2e-3)
+        encoded -= sum(asked)
+    assert encoded == 0
+    hidden = torch.tensor([[True, False, True, True]])
+    ids = torch.tensor([rows[0]])
+    held = codec.encode(ids, hidden)
+    assert not torch.equal(held, codec.encode(ids, hidden | True))
+    assert not held[0, 1].any()
 
 
 def test_fitted_vectors_have_mean_zero_and_deviation_one() -> None:

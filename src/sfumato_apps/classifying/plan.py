@@ -65,6 +65,7 @@ class ClassifierPlan:
     evaluate_every: int
     draws: int
     bf16: bool
+    cache: float
     on_bad_line: str
     seed: int
     resume: bool

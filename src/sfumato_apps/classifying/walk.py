@@ -37,6 +37,7 @@ from sfumato_apps import ranks, runs
 from sfumato_apps import training_run as run
 from sfumato_apps.classifying.material import Compose, Material, composer, labelled, pairs
 from sfumato_apps.classifying.plan import ClassifierPlan
+from sfumato_apps.latent.codec import remember
 from sfumato_apps.notes import Notes, ProgressLines
 from sfumato_apps.timing import steps_for
 
@@ -96,6 +97,7 @@ def follow(plan: ClassifierPlan) -> None:
     resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
     device = PartialState(cpu=ranks.share_cpus()).device
     latent = load_latent(plan.model, device=device)
+    remember(latent.codec, plan.cache)
     material = _material(plan, latent, notes)
     known = None if resumed is None else load_classifier(plan.out)
     start = known or _new(plan, latent, material)
@@ -108,8 +110,7 @@ def follow(plan: ClassifierPlan) -> None:
     notes.say(f"classifier: {size:.1f}M parameters, {counts}")
     if resumed is None and ranks.is_first():
         save_classifier(start, plan.out)
-        settings = replace(plan, steps=steps, minutes=None).settings
-        runs.write_run("classifier", settings, plan.out)
+        runs.write_run("classifier", replace(plan, steps=steps, minutes=None).settings, plan.out)
     best = cast(ClassifierLearner, trainer.best_weights)
 
     def keep(found: Mapping[str, Any]) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from accelerate import PartialState
 
-from sfumato.models.latent.codecs import EncoderCodec, LatentDecoder
+from sfumato.models.latent.codecs import EmbeddingCodec, EncoderCodec, LatentDecoder
+from sfumato.models.latent.memory import Memory
 from sfumato.models.latent.storage import read_body
 from sfumato.models.storage.folders import locate
 from sfumato.text.batching import Example
@@ -49,6 +50,7 @@ def encoder_codec(
     special = [words.pad, words.eos, *([] if words.bos is None else [words.bos])]
     ids = (lay(one, torch.Generator()).ids.to(device) for one in batches)
     codec.fit(ids, special=torch.tensor(special))
+    remember(codec, plan.cache)
     objective = DecoderObjective(process=plan.process, codec=codec)
     steps = plan.decoder_steps
     if steps is None and plan.minutes is not None:
@@ -61,6 +63,12 @@ def encoder_codec(
     right = _read_back(codec, held or examples[:500], lay)
     notes.say(f"decoder: reads {right:.1%} of held-out tokens back")
     return codec
+
+
+def remember(codec: EmbeddingCodec | EncoderCodec, gib: float) -> None:
+    """Lets an encoder keep so much of what it computes."""
+    if isinstance(codec, EncoderCodec) and gib > 0:
+        codec.memory = Memory(most=int(gib * 2**30))
 
 
 def _read_back(codec: EncoderCodec, examples: Sequence[Example], lay: Lay) -> float:

@@ -76,6 +76,7 @@ class LatentPlan:
     evaluate_every: int
     answers: int
     bf16: bool
+    cache: float
     on_bad_line: str
     seed: int
     resume: bool

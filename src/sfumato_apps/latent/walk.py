@@ -25,7 +25,7 @@ from sfumato.text.vocabulary import Vocabulary, learn_vocabulary
 from sfumato.training.latents import LatentLearner, LatentObjective, NoisedSlots
 from sfumato.training.trainer import DiffusionTrainer
 from sfumato_apps import ranks, runs
-from sfumato_apps.latent.codec import DECODER_SHARE, encoder_codec
+from sfumato_apps.latent.codec import DECODER_SHARE, encoder_codec, remember
 from sfumato_apps.latent.plan import LatentPlan
 from sfumato_apps.latent.shaping import Half, layout, steps_of, trainer_of
 from sfumato_apps.notes import Notes, Samples
@@ -57,6 +57,8 @@ def follow(plan: LatentPlan) -> None:
     corpus = _corpus(plan, notes)
     device = PartialState(cpu=ranks.share_cpus()).device
     known = None if resumed is None else load_latent(plan.out, device=device)
+    if known is not None:
+        remember(known.codec, plan.cache)
     words = _words(plan, corpus) if known is None else known.vocabulary
     material = _material(plan, corpus, words, notes)
     start = known or _new(plan, words, material, notes)

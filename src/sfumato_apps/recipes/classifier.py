@@ -41,6 +41,7 @@ def classifier(
     evaluate_every: int = 500,
     draws: int = 4,
     bf16: bool = False,
+    cache: float = 2.0,
     on_bad_line: Literal["error", "skip"] = "error",
     seed: int = 0,
     resume: bool = False,
@@ -87,6 +88,7 @@ def classifier(
         evaluate_every: Steps between validations.
         draws: Levels of noise at which each held-out text is judged at the end.
         bf16: Mixed precision, where GPU or CPU multiply bfloat16 in hardware.
+        cache: GiB of memory for vectors of the encoder, so that each text is encoded once.
         on_bad_line: Stop at a malformed record, or skip and count it.
         seed: Seed of weights, order and noise.
         resume: Go on from the last checkpoint in `out`.

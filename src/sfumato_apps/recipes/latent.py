@@ -43,6 +43,7 @@ def latent(
     evaluate_every: int = 500,
     answers: int = 3,
     bf16: bool = False,
+    cache: float = 2.0,
     on_bad_line: Literal["error", "skip"] = "error",
     seed: int = 0,
     resume: bool = False,
@@ -92,6 +93,7 @@ def latent(
         evaluate_every: Steps between validations.
         answers: Held-out prompts that are answered at each validation.
         bf16: Mixed precision, where GPU or CPU multiply bfloat16 in hardware.
+        cache: GiB of memory for vectors of the encoder, so that each text is encoded once.
         on_bad_line: Stop at a malformed record, or skip and count it.
         seed: Seed of weights, order and noise.
         resume: Go on from the last checkpoint in `out`.

@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 
 from sfumato.errors import ModelError, UsageError
 from sfumato.models.latent.layers import Layer, initialise
+from sfumato.models.latent.memory import Memory
 
 
 class EmbeddingCodec(nn.Module):
@@ -144,6 +145,10 @@ class EncoderCodec(nn.Module):
         pad: id of the padding token, which the encoder does not see.
         layer: which hidden state to take, −1 for the last.
 
+    Attributes:
+        memory: vectors that were computed before, for trainings of several epochs; set it once
+            `fit` was called. None computes them each time.
+
     Example:
         >>> from transformers import BertConfig, BertModel
         >>> sizes = dict(vocab_size=9, hidden_size=8, num_hidden_layers=1)
@@ -167,6 +172,7 @@ class EncoderCodec(nn.Module):
         self.decoder = decoder
         self.pad = pad
         self.layer = layer
+        self.memory: Memory | None = None
         self.register_buffer("mean", torch.zeros(body.config.hidden_size))
         self.register_buffer("std", torch.ones(body.config.hidden_size))
         self.mean: Tensor
@@ -189,6 +195,13 @@ class EncoderCodec(nn.Module):
     ) -> Float[Tensor, "B L D"]:
         """Normalised outputs; zero at padding and where not attended."""
         seen = attend & (ids != self.pad)
+        return (
+            self._fresh(ids, seen)
+            if self.memory is None
+            else self.memory.recall(ids, seen, self._fresh)
+        )
+
+    def _fresh(self, ids: Int[Tensor, "B L"], seen: Bool[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
         return (self._hidden(ids, seen) - self.mean) / self.std * seen[..., None]
 
     def decode(
