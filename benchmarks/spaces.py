@@ -1,13 +1,13 @@
 """In which space to diffuse: encodings or embeddings, with hints or without, and two schedules.
 
-    python benchmarks/spaces.py TEXTS.jsonl --judge LM_FOLDER --features ENCODER --out runs/spaces
+    python benchmarks/spaces.py TEXTS.jsonl --judge LM_FOLDER --encoder FOLDER --out runs/spaces
 
-Short texts. A masked model is trained first; its second layer is the encoder of the latent models.
-Beside them stand the masked model itself and a Llama of its size and CPU time. Each writes the
-same number of texts, and all are measured beside held-out ones: div, MAUVE, perplexity under a
-judge, the share of 4-grams that stand in the training texts, loops; in a table and a figure of
-perplexity over div. `--only NAME` trains one model and stops, so that several processes can share
-the work. What is in the folder is not done again.
+Short texts. The latent models diffuse vectors of the encoder's second layer, or vectors that they
+learn. Beside them stand a masked model and a Llama of its size and CPU time. Each writes the same
+number of texts, and all are measured beside held-out ones: div, MAUVE with the encoder's means,
+perplexity under a judge, the share of 4-grams that stand in the training texts, loops; in a table
+and a figure of perplexity over div. `--only NAME` trains one model and stops, so that several
+processes can share the work. What is in the folder is not done again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sfumato.text.batching import encode
 from sfumato.text.records import TextRecord
 
 SEED, SLOTS, VOCABULARY, WIDTH = contestants.SEED, 56, 1024, 192
-ENCODINGS = ("--layer", "2")
+ENCODINGS = ("--layer", "2", "--decoder-steps", "300")
 LATENT: Mapping[str, tuple[str, ...]] = {
     "encodings, tangent, hints": ENCODINGS,
     "encodings, tangent": (*ENCODINGS, "--hinting", "0"),
@@ -77,16 +77,16 @@ def parts(data: Path, out: Path, held: int) -> tuple[list[str], list[str]]:
     return found["train"], found["test"][:held]
 
 
-def train(out: Path, name: str, steps: int) -> None:
-    """One contestant; a latent model of encodings needs the masked one."""
+def train(out: Path, name: str, steps: int, encoder: str) -> None:
+    """One contestant."""
     files = ["--data", str(out / "train.jsonl"), "--valid", str(out / "valid.jsonl")]
     if name == "masked":
         sizes = ("--vocabulary", str(VOCABULARY), "--max-length", "64", "--slack", "8")
         contestants.diffusion(out / name, *files, *sizes, "--steps", str(2 * steps))
         return
     sizes = ("--slots", str(SLOTS), "--hidden", str(WIDTH), "--steps", str(steps))
-    of_encoder = LATENT[name][:2] == ENCODINGS
-    own = ["--model", str(out / "masked")] if of_encoder else ["--vocabulary", str(VOCABULARY)]
+    of_encoder = "--layer" in LATENT[name]
+    own = ["--model", encoder] if of_encoder else ["--vocabulary", str(VOCABULARY)]
     own += [] if of_encoder else ["--width", "64"]
     contestants.trained(out / name, "latent", *files, *sizes, *own, *LATENT[name])
 
@@ -131,7 +131,7 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path)
     parser.add_argument("--judge", required=True, help="an autoregressive model")
-    parser.add_argument("--features", required=True, help="an encoder for MAUVE")
+    parser.add_argument("--encoder", required=True, help="of the vectors, and for MAUVE")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=1000, help="of the latent models")
     parser.add_argument("--n", type=int, default=1000, help="texts of each")
@@ -140,14 +140,14 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     learnt, apart = parts(options.data, options.out, options.n)
     for name in [options.only] if options.only else ["masked", *LATENT]:
-        train(options.out, name, options.steps)
+        train(options.out, name, options.steps, options.encoder)
     if options.only:
         return
     found = {"people": Written(texts=apart)} | {
         name: written(options.out, name, options.n, learnt, 1.0)
         for name in (*LATENT, "masked", "autoregressive")
     }
-    rulers = Rulers(judge=options.judge, features=options.features, learnt=learnt, apart=apart)
+    rulers = Rulers(judge=options.judge, features=options.encoder, learnt=learnt, apart=apart)
     rows, places = [], []
     for name, one in found.items():
         for n in sorted({min(100, options.n), options.n}):

@@ -16,6 +16,7 @@ from tests.apps.test_cli import call
 
 from sfumato.models.checkpoints import load
 from sfumato.models.encoders import EncoderDenoiser
+from sfumato.models.latent.storage import load_latent
 from sfumato.models.lora import with_lora
 from sfumato_apps.cli import build
 from sfumato_apps.memory import memory_of
@@ -29,6 +30,11 @@ CONVERSIONS = sorted(
     if yaml.safe_load(path.read_text(encoding="utf-8"))["recipe"] == "convert"
 )
 IDS = [path.stem for path in CONVERSIONS]
+LATENT = sorted(
+    path
+    for path in PRESETS.glob("*.yaml")
+    if yaml.safe_load(path.read_text(encoding="utf-8"))["recipe"] == "latent"
+)
 
 
 def comments(path: Path) -> str:
@@ -138,6 +144,24 @@ def test_a_preset_converts_its_architecture(
     special = [made.vocabulary.name(i) for i in (made.vocabulary.mask, made.vocabulary.pad)]
     assert special == (["<mask>", "<pad>"] if kind == "gemma" else ["[MASK]", "[PAD]"])
     assert not [name for name in made.denoiser.state_dict() if "lora" in name]
+
+
+@pytest.mark.parametrize("path", LATENT, ids=[path.stem for path in LATENT])
+def test_a_preset_trains_a_latent_model(path: Path, tmp_path: Path) -> None:
+    """With the vectors of its architecture, tiny, and the rest of its settings: one step."""
+    options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    data, out = tmp_path / "texts.jsonl", tmp_path / "out"
+    texts = ["The cat sat by the river.", "The tea is good.", "A dog ran home.", "It rains."]
+    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    small = ["--slots", "8", "--hidden", "16", "--layers", "2", "--heads", "2", "--batch", "2"]
+    if "model" in options:
+        architectures.tiny(options["model"], tmp_path / "encoder")
+        small += ["--model", tmp_path / "encoder", "--layer", "1", "--decoder-steps", "1"]
+    else:
+        small += ["--vocabulary", "300", "--width", "8"]
+    steps = ["--steps", "1", "--answers", "1"]
+    assert call("latent", "--preset", path.stem, "--data", data, "--out", out, *small, *steps) == 0
+    assert load_latent(out).denoiser.sizes.hidden == 16
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,13 @@ class LatentPlan:
         """Whether the matrices are trained by Muon."""
         return self.optimizer == "muon"
 
+    @property
+    def peak(self) -> float:
+        """The peak step size. Vectors that are learnt fall together under Muon's usual one."""
+        if self.muon:
+            return self.learning_rate or (3e-3 if self.model is None else 1e-2)
+        return self.learning_rate or 2e-4
+
     def objective(self, process: GaussianProcess, width: int) -> LatentObjective:
         """What the denoiser is trained on."""
         return LatentObjective(

@@ -85,7 +85,7 @@ def trainer_of(
             steps=half.steps,
             batch=plan.batch,
             accumulation=plan.accumulation,
-            learning_rate=plan.learning_rate or (1e-2 if plan.muon else 2e-4),
+            learning_rate=plan.peak,
             weight_decay=plan.weight_decay,
             evaluate_every=plan.evaluate_every,
             bf16=plan.bf16,

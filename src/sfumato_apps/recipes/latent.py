@@ -71,7 +71,8 @@ def latent(
         decoder_steps: Train the decoder for this many steps; by default a fifth of the denoiser's.
         batch: Texts a step and device.
         accumulation: Micro-batches a step.
-        learning_rate: Peak step size; by default 0.01 with Muon, 0.0002 with AdamW.
+        learning_rate: Peak step size; by default 0.01 with Muon, 0.003 where vectors are learnt, and
+            0.0002 with AdamW.
         optimizer: Muon or AdamW.
         weight_decay: Decoupled decay, a share of the step size.
         average: Decay of the moving average of the weights that is kept; 0 for none.
