@@ -71,7 +71,7 @@ def latent(
         decoder_steps: Train the decoder for this many steps; by default a fifth of the denoiser's.
         batch: Texts a step and device.
         accumulation: Micro-batches a step.
-        learning_rate: Peak step size; by default 0.01 with Muon, 0.003 where vectors are learnt, and
+        learning_rate: Peak step size; by default 0.01 with Muon, 0.003 where it learns vectors, and
             0.0002 with AdamW.
         optimizer: Muon or AdamW.
         weight_decay: Decoupled decay, a share of the step size.
