@@ -56,6 +56,16 @@ def test_an_encoder_becomes_a_latent_model_of_pairs(
     assert made.metadata["base_model"] == str(encoder)
     assert call("write", "--model", out, "--prompt", "Ann ", "--guidance", "1.0") == 0
     assert capfd.readouterr().out.startswith("Ann ")
+    story = "Ann saw a cat. It ran. Bob was glad."
+    assert call("summarise", story, "--model", out, "--extract", "2", "--json") == 0
+    found = [json.loads(line)["text"] for line in capfd.readouterr().out.splitlines()]
+    assert found in (
+        ["Ann saw a cat.", "It ran."],
+        ["Ann saw a cat.", "Bob was glad."],
+        ["It ran.", "Bob was glad."],
+    )
+    assert call("summarise", story, "--model", folder, "--extract", "2") == 2
+    assert "latent models of pairs" in capfd.readouterr().err
     assert call("summarise", "Ann", "--model", out, "--n", "3", "--json") == 0
     (record,) = map(json.loads, capfd.readouterr().out.splitlines())
     assert not record["text"].startswith("Ann")

@@ -30,6 +30,7 @@ _WITHOUT_SPACES = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n+")
 _LONGEST_GRAM = 4
 
 
@@ -44,6 +45,16 @@ class Segment:
 
     kind: Literal["kept", "removed", "written"]
     text: str
+
+
+def sentences(text: str) -> list[str]:
+    """A text cut behind its full stops, and at its line breaks; abbreviations are not known.
+
+    Example:
+        >>> sentences("It rains. Why? We stay.")
+        ['It rains.', 'Why?', 'We stay.']
+    """
+    return [found for part in _SENTENCE_END.split(text) if (found := part.strip())]
 
 
 def word_spans(text: str) -> tuple[Span, ...]:

@@ -11,18 +11,17 @@ A plain text file holds one generated text a line.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sfumato.errors import DataError, UsageError
 from sfumato.text.files import in_json, rows
+from sfumato.text.words import sentences
 
 _GENERATED = ("generated", "text")
 _SOURCES = ("source", "src", "prompt")
 _REFERENCES = ("target", "trg", "targets", "refs")
-_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +114,7 @@ def floors(answers: Answers, seed: int) -> list[Answers]:
     found = {"another reference": [answers.references[others[i]][0] for i in range(len(order))]}
     if answers.sources is not None:
         found["copy of the source"] = list(answers.sources)
-        last = [_SENTENCE_END.split(source.strip())[-1] for source in answers.sources]
+        last = [(sentences(source) or [""])[-1] for source in answers.sources]
         found["last sentence of the source"] = last
     return [replace(answers, label=label, texts=tuple(texts)) for label, texts in found.items()]
 

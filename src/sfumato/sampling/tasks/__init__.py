@@ -17,10 +17,12 @@ seed and not on what is written beside it.
     editing.py    edit
     detoxing.py   detox
     travelling.py vary, interpolate: through the space of a latent model
+    belonging.py  whether a text belongs to a prompt, by a latent model
 """
 
 from __future__ import annotations
 
+from sfumato.sampling.tasks.belonging import DenoisingGain
 from sfumato.sampling.tasks.between import bridge, fim
 from sfumato.sampling.tasks.choosing import Attribution, PseudoLikelihood, Surprise
 from sfumato.sampling.tasks.detoxing import Judge, detox, detox_each
@@ -34,6 +36,7 @@ from sfumato.sampling.trace import Sample
 
 __all__ = [
     "Attribution",
+    "DenoisingGain",
     "Edit",
     "Infill",
     "Judge",
