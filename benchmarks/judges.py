@@ -10,7 +10,6 @@ import importlib.util
 import json
 import math
 import random
-import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from statistics import mean
 
 import numpy as np
 import torch
+from rulers import tidy
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -37,12 +37,6 @@ def plain(text: str) -> str:
     """The words of a text in the form in which they are compared."""
     text = text.casefold().replace("ё", "е")
     return " ".join(text[start:stop] for start, stop in word_spans(text))
-
-
-def tidy(text: str) -> str:
-    """A text in lower case, without spaces that a matter of taste would put before stops."""
-    text = " ".join(text.casefold().replace("ё", "е").split())
-    return re.sub(r" (?=[.,!?;:])", "", text)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

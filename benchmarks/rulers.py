@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,9 +19,15 @@ from sfumato.evaluation.records import Metric
 HEAD = ("div", "MAUVE", "perplexity", "memorised", "loops")
 
 
+def tidy(text: str) -> str:
+    """A text in lower case, without spaces that a matter of taste would put before stops."""
+    text = " ".join(text.casefold().replace("ё", "е").split())
+    return re.sub(r" (?=[.,!?;:])", "", text)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rulers:
-    """Real texts, a judge and an encoder.
+    """Real texts, a judge and an encoder; all texts are tidied, for some tokenizers tidy theirs.
 
     Attributes:
         judge: an autoregressive model, for perplexity.
@@ -35,24 +42,23 @@ class Rulers:
     apart: Sequence[str]
     _encoders: dict[str, Encoder] = field(default_factory=dict)
 
-    def measure(
-        self, texts: Sequence[str], *, against: Sequence[str] | None = None
-    ) -> list[Metric]:
+    def measure(self, written: Sequence[str], judged: Sequence[str] = ()) -> list[Metric]:
         """The numbers of `HEAD`; empty texts are left out.
 
         Args:
-            texts: what was written.
-            against: what MAUVE compares with the held-out texts, if not the texts.
+            written: the texts.
+            judged: what MAUVE compares with the held-out texts, if not the texts.
         """
-        texts = [text for text in texts if text.strip()]
+        texts = [tidy(text) for text in written if text.strip()]
+        learnt, apart = [*map(tidy, self.learnt)], [*map(tidy, self.apart[: len(texts)])]
         if self.features not in self._encoders:
             self._encoders[self.features] = encoder(self.features)
         reader = self._encoders[self.features]
         return [
             div(texts),
-            mauve(judged or texts, self.apart[: len(texts)], reader, seed=SEED),
+            mauve([*map(tidy, judged)] or texts, apart, reader, seed=SEED),
             causal_perplexity(self.judge, texts)[0],
-            memorisation(texts, self.learnt),
+            memorisation(texts, learnt),
             loop_rate(texts, seed=SEED),
         ]
 
