@@ -47,7 +47,7 @@ def test_labels_are_learnt_reported_and_saved(
 ) -> None:
     out = tmp_path / "judge"
     asked = ["--model", latent, "--data", labelled, "--out", out, "--label", "who", *SIZES]
-    assert call("classifier", *asked, "--steps", "4", "--strategy", "difficulty") == 0
+    assert call("classifier", *asked, "--steps", "4", "--strategy", "difficulty", "--bf16") == 0
     told = capfd.readouterr()
     records = [json.loads(line) for line in told.out.splitlines()]
     assert records[0]["name"] == "accuracy"

@@ -48,7 +48,7 @@ def test_an_encoder_becomes_a_latent_model_of_pairs(
     common = ["--slack", "4", "--max-length", "32", "--steps", "2", "--batch", "8"]
     assert call("train", "--data", pairs, "--out", encoder, *tiny, *common) == 0
     out = tmp_path / "latent"
-    more = ["--model", encoder, "--steps", "4", "--decoder-steps", "3"]
+    more = ["--model", encoder, "--steps", "4", "--decoder-steps", "3", "--bf16"]
     assert call("latent", "--data", pairs, "--out", out, *SIZES, *more) == 0
     assert "held-out tokens back" in capfd.readouterr().err
     made = load_latent(out)
@@ -142,7 +142,7 @@ def test_bad_input_is_one_line_and_a_code(
 def test_models_of_both_kinds_are_distilled(
     folder: Path, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    fast, common = tmp_path / "fast", ["--steps", "3", "--batch", "8"]
+    fast, common = tmp_path / "fast", ["--steps", "3", "--batch", "8", "--bf16"]
     assert call("distill", "--model", folder, "--data", corpus, "--out", fast, *common) == 0
     assert not load_latent(fast).denoiser.sizes.hinted
     few = ["--steps", "2", "--solver", "renoise", "--json"]
