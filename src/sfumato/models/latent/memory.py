@@ -59,7 +59,8 @@ class Memory:
         if new:
             rows = torch.tensor(new, device=ids.device)
             for i, vectors in zip(new, encode(ids[rows], seen[rows]), strict=True):
-                found[i] = vectors[: lengths[i]]
+                # Rounded also when they are new, or a resumed run would see other vectors.
+                found[i] = vectors[: lengths[i]].half()
                 self._keep(keys[i], found[i])
         out: Tensor | None = None
         for i, key in enumerate(keys):
@@ -74,4 +75,4 @@ class Memory:
         size = 2 * vectors.numel() + len(key)
         if size <= self.free and key not in self.rows:
             self.free -= size
-            self.rows[key] = vectors.to("cpu", torch.float16)
+            self.rows[key] = vectors.cpu().clone()
