@@ -46,17 +46,12 @@ from sfumato.sampling.tasks import complete_each, write
 from sfumato.text.batching import encode
 from sfumato.text.records import PairRecord
 from sfumato.text.slots import Slots, lay_slots
+from sfumato.text.words import sentences
 from sfumato.types import Condition
 
 ENDING, STORY, GIVEN, AT_ONCE, CLEAN = 44, 96, 64, 50, 4.0
 SCALES = (0.5, 1.0, 100.0, 250.0, 500.0, 750.0)
-END = re.compile(r"(?<=[.!?])\s+")
 Way = Callable[[Sequence[str], int], list[tuple[str, float]]]
-
-
-def sentences(text: str) -> list[str]:
-    """Those of a text."""
-    return END.split(text.strip())
 
 
 def stories(path: Path, apart: Sequence[Mapping[str, str]]) -> list[list[str]]:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +40,7 @@ from sfumato.noise.times import Curriculum, EvenLogSnrs, EvenTimes
 from sfumato.text.batching import Example, encode
 from sfumato.text.records import PairRecord
 from sfumato.text.slots import lay_slots
+from sfumato.text.words import sentences
 from sfumato.training.classifying.batches import Negatives, PairedVectors
 from sfumato.training.classifying.difficulty import ByDifficulty
 from sfumato.training.classifying.objectives import (
@@ -86,9 +86,9 @@ def pairs(path: Path, given: int, limit: int) -> list[PairRecord]:
     """Stories of five sentences, cut after the given ones; equal beginnings once."""
     found: dict[str, PairRecord] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
-        sentences = re.split(r"(?<=[.!?])\s+", json.loads(line)["text"].strip())
-        if len(sentences) == 5:
-            prompt, rest = " ".join(sentences[:given]), " ".join(sentences[given:])
+        story = sentences(json.loads(line)["text"])
+        if len(story) == 5:
+            prompt, rest = " ".join(story[:given]), " ".join(story[given:])
             found.setdefault(prompt, PairRecord(prompt=prompt, completion=rest))
     return list(found.values())[:limit]
 

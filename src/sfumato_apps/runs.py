@@ -44,7 +44,7 @@ def checkpoint_to_resume(out: Path, *, resume: bool) -> Path | None:
 def bf16_helps(*, wanted: bool, notes: Notes) -> bool:
     """Whether to train in mixed precision: it was asked for, and the machine multiplies bfloat16.
 
-    That are GPUs since Ampere, and CPUs with AMX or AVX-512 BF16, where no GPU is.
+    GPUs since Ampere do; where there is no GPU, so do CPUs with AMX or AVX-512 BF16.
     """
     helps = is_torch_bf16_gpu_available()
     if not torch.cuda.is_available():
