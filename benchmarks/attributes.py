@@ -1,14 +1,15 @@
 """Text with a wanted attribute: how sure, how fluent, and by which guidance?
 
-    python benchmarks/attributes.py E2E.jsonl --judge LM_FOLDER --out runs/attributes
+    python benchmarks/attributes.py E2E.jsonl --judge LM_FOLDER --encoder FOLDER --out OUT
 
 Descriptions of restaurants should name a given place nearby (the task of Diffusion-LM, arXiv
 2205.14217, with another field). A latent and a masked model learn descriptions with and without
-"near: …" before them. Each writes for every value without guidance, under a classifier that knows
-noise (of noisy vectors; of texts with masks), and with the prompt, by classifier-free guidance w
-(0 is the prompt alone). A text is right if it names the value, word for word, and no other.
-Beside it stand its perplexity under a judge, div, and the passes of the denoiser; those of the
-masked classifier come on top. What is in the folder is not done again.
+"near: …" before them, the latent one by vectors of the encoder's second layer. Each writes for
+every value without guidance, under a classifier that knows noise (of noisy vectors; of texts with
+masks), and with the prompt, by classifier-free guidance w (0 is the prompt alone). A text is right
+if it names the value, word for word, and no other. Beside it stand its perplexity under a judge,
+div, and the passes of the denoiser; those of the masked classifier come on top. What is in the
+folder is not done again.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def rows_of(data: Path, field: str) -> tuple[list[Labelled], list[Labelled]]:
 
 
 def models(
-    out: Path, parts: tuple[list[Labelled], list[Labelled]], field: str, steps: int
+    out: Path, parts: tuple[list[Labelled], list[Labelled]], field: str, encoder: str, steps: int
 ) -> tuple[Checkpoint, LatentCheckpoint, ClassifierCheckpoint]:
     """The masked model, the latent one, and its classifier."""
     files: dict[str, list[str]] = {"pairs": [], "texts": [], "labels": []}
@@ -82,8 +83,8 @@ def models(
     sizes = ("--vocabulary", str(VOCABULARY), "--max-length", "80", "--slack", "8")
     both = ("--data", pairs[0], texts[0], "--valid", pairs[1])
     contestants.trained(out / "masked", "train", *both, *sizes, "--steps", str(2 * steps))
-    of = ("--model", str(out / "masked"), "--layer", "2", "--slots", str(SLOTS), "--hidden", "192")
-    told = ("--data", pairs[0], "--valid", pairs[1], "--steps", str(steps))
+    of = ("--model", encoder, "--layer", "2", "--decoder-steps", "300", "--slots", str(SLOTS))
+    told = ("--hidden", "192", "--data", pairs[0], "--valid", pairs[1], "--steps", str(steps))
     contestants.trained(out / "latent", "latent", *of, *told)
     judge = ("--data", labels[0], "--valid", labels[1], "--label", "value", "--steps", "600")
     contestants.trained(out / "classifier", "classifier", "--model", str(out / "latent"), *judge)
@@ -228,6 +229,7 @@ def main() -> None:
     parser = contestants.parser(__doc__)
     parser.add_argument("--field", default="near")
     parser.add_argument("--judge", required=True, help="an autoregressive model")
+    parser.add_argument("--encoder", required=True, help="of the latent model: folder or hub name")
     parser.add_argument("--steps", type=int, default=1500, help="of the latent model")
     parser.add_argument("--n", type=int, default=25, help="texts for each value")
     options = parser.parse_args()
@@ -236,7 +238,7 @@ def main() -> None:
     parts = rows_of(options.data, field)
     values = sorted({value for value, _ in parts[0]})
     print(f"{len(parts[0])} texts of {len(values)} values, {len(parts[1])} apart", flush=True)
-    masked, latent, judge = models(out, parts, field, options.steps)
+    masked, latent, judge = models(out, parts, field, options.encoder, options.steps)
     network = masked_classifier(out / "masked-classifier", parts[0], values, masked.vocabulary)
     ways = latent_ways(latent, judge, field, options.n)
     ways |= masked_ways(masked, network, values, field, options.n)

@@ -4,8 +4,9 @@
 
 Three sentences are given, two are to be written. Stories of five sentences that share a sentence
 with the continuations are left out of the training. Three models are trained on vectors of the
-encoder: endings told their beginnings by cross-attention, of which a tenth are told nothing;
-whole stories; and a classifier that tells whether a noisy ending belongs to a beginning. Then
+encoder's second layer: endings told their beginnings by cross-attention, of which a tenth are told
+nothing; whole stories; and a classifier that tells whether a noisy ending belongs to a beginning.
+Then
 
     unguided         endings that are told nothing
     classifier w     the gradient of its log p, divided by α as the formula says, or not
@@ -47,7 +48,6 @@ from sfumato.text.batching import encode
 from sfumato.text.records import PairRecord
 from sfumato.text.slots import Slots, lay_slots
 from sfumato.text.words import sentences
-from sfumato.types import Condition
 
 ENDING, STORY, GIVEN, AT_ONCE, CLEAN = 44, 96, 64, 50, 4.0
 SCALES = (0.5, 1.0, 100.0, 250.0, 500.0, 750.0)
@@ -96,8 +96,7 @@ class Study:
     def law(self, prompts: Sequence[str]) -> ConditionLaw:
         """Log p(belongs to these beginnings)."""
         slots = self.slots(prompts, [" ."] * len(prompts))
-        told = self.endings.codec.encode(slots.given, slots.attend)
-        condition = Condition(latents=told, attend=slots.attend)
+        condition = self.endings.codec.told(slots.given, slots.attend)
         return ConditionLaw(classifier=self.judge.classifier, condition=condition)
 
     def belongs(self, prompts: Sequence[str], answers: Sequence[str]) -> Tensor:
@@ -212,7 +211,8 @@ def study(out: Path, learnt: Sequence[Sequence[str]], encoder: str, steps: int) 
     told = [{"prompt": " ".join(s[:3]), "completion": " " + " ".join(s[3:])} for s in learnt]
     contestants.keep(pairs, told)
     contestants.keep(texts, [{"text": " ".join(story)} for story in learnt])
-    of = ("--model", encoder, "--decoder-steps", "600", "--steps", str(steps), "--epochs", "1")
+    of = ("--model", encoder, "--layer", "2", "--hidden", "192", "--decoder-steps", "600")
+    of = (*of, "--steps", str(steps))
     for name, data, slots in (("endings", pairs, ENDING), ("whole", texts, STORY)):
         size = ("--slots", str(slots), "--batch", "32")
         contestants.trained(out / name, "latent", "--data", str(data), *of, *size)

@@ -31,7 +31,8 @@ from torch import Tensor
 
 from sfumato.evaluation.classifying.levels import joined, report
 from sfumato.models.latent.classifier import ClassifierSizes, NoisyClassifier
-from sfumato.models.latent.codecs import EncoderCodec, LatentDecoder
+from sfumato.models.latent.codecs.bottleneck import LatentDecoder
+from sfumato.models.latent.codecs.encoder import EncoderCodec
 from sfumato.models.latent.storage import read_body
 from sfumato.models.storage.folders import read_tokenizer, vocabulary_of
 from sfumato.noise.gaussian import GaussianProcess, Preserving
@@ -139,8 +140,10 @@ def train(
     objective: PairObjective,
     learner: ClassifierLearner,
     vectors: PairedVectors,
+    *,
     steps: int,
     seed: int,
+    bf16: bool,
 ) -> list[float]:
     """AdamW with warm-up and linear decay; the mean loss of each step."""
     optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-3, betas=(0.9, 0.98))
@@ -155,7 +158,8 @@ def train(
             order = torch.randperm(len(vectors.x_0), generator=generator)
         rows, order = order[:BATCH], order[BATCH:]
         noised = objective.at(step / steps).prepare(some(vectors, rows), generator)
-        loss = objective(learner, noised) / noised.items
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = objective(learner, noised) / noised.items
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
@@ -202,6 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--given", type=int, default=4, help="sentences that are given")
     parser.add_argument("--limit", type=int, default=5000, help="most stories")
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--bf16", action="store_true", help="mixed precision")
     parser.add_argument("--hidden", type=int, default=96)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--shuffled", type=int, default=1, help="wrong endings of a story")
@@ -251,7 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 loss=options.loss,
                 guess=options.guess,
             )
-            losses = train(objective, learner, fitted, options.steps, options.seed)
+            how = {"steps": options.steps, "seed": options.seed, "bf16": options.bf16}
+            losses = train(objective, learner, fitted, **how)
             tenth = max(1, len(losses) // 10)
             first, last = (sum(part) / tenth for part in (losses[:tenth], losses[-tenth:]))
             took = time.process_time() - start

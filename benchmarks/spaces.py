@@ -39,6 +39,7 @@ LATENT: Mapping[str, tuple[str, ...]] = {
     "encodings, tangent": (*ENCODINGS, "--hinting", "0"),
     "encodings, cosine, hints": (*ENCODINGS, "--schedule", "cosine"),
     "embeddings, tangent, hints": ("--schedule", "tangent"),
+    "embeddings, tangent": ("--schedule", "tangent", "--hinting", "0"),
     "embeddings, square root, hints": ("--schedule", "square-root"),
 }
 

@@ -134,16 +134,25 @@ class Codec(Protocol):
         """Length of a vector."""
         ...
 
+    @property
+    def latents(self) -> int | None:
+        """Vectors of a text, whatever its length; None for one a token."""
+        ...
+
     def encode(
         self, ids: Int[Tensor, "B L"], attend: Bool[Tensor, "B L"]
-    ) -> Float[Tensor, "B L D"]:
-        """A vector for every position, from the attended ones alone; zero at the others."""
+    ) -> Float[Tensor, "B N D"]:
+        """Vectors from the attended tokens alone; if one a token, zero at the others."""
+        ...
+
+    def told(self, ids: Int[Tensor, "B L"], attend: Bool[Tensor, "B L"]) -> Condition:
+        """The attended tokens as a condition for the denoiser."""
         ...
 
     def decode(
-        self, latents: Float[Tensor, "B S D"], attend: Bool[Tensor, "B S"] | None = None
+        self, latents: Float[Tensor, "B N D"], attend: Bool[Tensor, "B N"] | None = None
     ) -> Float[Tensor, "B S V"]:
-        """Logits of a token for every vector."""
+        """Logits of a token for every vector; for every slot, if there are fewer vectors."""
         ...
 
 

@@ -106,7 +106,6 @@ def _latent(
     student.sizes = replace(sizes, hinted=False)
     objective = LatentConsistency(
         process=teacher.process,
-        width=teacher.codec.width,
         teacher=LatentLearner(teacher.denoiser, teacher.codec),
         levels=plan.levels,
         dropping=0.1 if sizes.reading != "none" else 0.0,

@@ -40,13 +40,19 @@ def folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_an_encoder_becomes_a_latent_model_of_pairs(
-    folder: Path, pairs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    encoder = tmp_path / "encoder"
+@pytest.fixture(scope="module")
+def encoder(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A masked model, trained for two steps."""
+    out = tmp_path_factory.mktemp("runs") / "encoder"
     tiny = ["--width", "16", "--layers", "1", "--heads", "2", "--vocabulary", "300"]
     common = ["--slack", "4", "--max-length", "32", "--steps", "2", "--batch", "8"]
-    assert call("train", "--data", pairs, "--out", encoder, *tiny, *common) == 0
+    assert call("train", "--data", pairs, "--out", out, *tiny, *common) == 0
+    return out
+
+
+def test_an_encoder_becomes_a_latent_model_of_pairs(
+    encoder: Path, folder: Path, pairs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "latent"
     more = ["--model", encoder, "--steps", "4", "--decoder-steps", "3", "--bf16"]
     assert call("latent", "--data", pairs, "--out", out, *SIZES, *more) == 0
@@ -81,6 +87,27 @@ def test_an_encoder_becomes_a_latent_model_of_pairs(
     assert "polyline" in (curves / "report.html").read_text()
     assert len((curves / "texts-1.5.jsonl").read_text().splitlines()) == 6
     assert call("summarise", "Ann", "--model", encoder, "--n", "2", "--length", "6") == 0
+
+
+def test_texts_are_compressed_and_the_rest_works_as_ever(
+    encoder: Path, pairs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, few = tmp_path / "latent", ["--latents", "3", "--width", "8"]
+    common = ["--data", pairs, *SIZES, *few, "--steps", "3", "--decoder-steps", "2"]
+    assert call("latent", *common, "--model", encoder, "--out", out) == 0
+    made = load_latent(out)
+    assert (made.codec.latents, made.codec.width, made.answers) == (3, 8, (12,))
+    assert call("write", "--model", out, "--prompt", "Ann ", "--guidance", "1.0") == 0
+    assert call("vary", "Ann saw.", "--model", out, "--by", "0.5") == 0
+    assert call("fill", "Ann {2} a cat.", "--model", out) == 2
+    assert "compresses each text as a whole" in capfd.readouterr().err
+    judge = ["--out", tmp_path / "judge", "--steps", "2", "--batch", "8", "--hidden", "16"]
+    assert call("classifier", "--model", out, "--data", pairs, *judge, "--heads", "2") == 0
+    student = ["--out", tmp_path / "student", "--steps", "2", "--batch", "8"]
+    assert call("distill", "--model", out, "--data", pairs, *student) == 0
+    assert call("write", "--model", tmp_path / "student", "--solver", "renoise") == 0
+    assert call("latent", *common, "--out", tmp_path / "none") == 2
+    assert "--latents 3 compresses what an encoder says" in capfd.readouterr().err
 
 
 def test_a_run_is_resumed_and_an_old_one_is_safe(

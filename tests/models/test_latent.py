@@ -13,8 +13,10 @@ from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertMode
 
 from sfumato.errors import ModelError, UsageError
 from sfumato.models.checkpoints import SHIPPED, load
-from sfumato.models.latent.codecs import EmbeddingCodec, EncoderCodec, LatentDecoder
-from sfumato.models.latent.memory import Memory
+from sfumato.models.latent.codecs.bottleneck import Compressor, LatentDecoder
+from sfumato.models.latent.codecs.embedding import EmbeddingCodec
+from sfumato.models.latent.codecs.encoder import EncoderCodec
+from sfumato.models.latent.codecs.memory import Memory
 from sfumato.models.latent.score_network import ScoreNetwork, ScoreSizes
 from sfumato.models.latent.storage import (
     LatentCheckpoint,
@@ -25,7 +27,8 @@ from sfumato.models.latent.storage import (
 )
 from sfumato.noise.gaussian import PARAMETERIZATIONS, Exploding, GaussianProcess, Preserving
 from sfumato.noise.log_snr import Shifted, Tangent
-from sfumato.sampling.tasks import write
+from sfumato.sampling.latent.descent import Descent
+from sfumato.sampling.tasks import complete_each, interpolate, vary, write
 from sfumato.types import Condition
 
 SIZES = ScoreSizes(width=8, slots=6, hidden=16, layers=4, heads=2, reading="cross")
@@ -49,6 +52,15 @@ def codec_of(body: PreTrainedModel, layer: int = -1) -> EncoderCodec:
         width=8, kept=[5, 9, 7, WORDS.pad], size=WORDS.size, slots=6, hidden=16, heads=2
     )
     return EncoderCodec(body, decoder, pad=WORDS.pad, layer=layer).eval()
+
+
+def compressed() -> EncoderCodec:
+    """Two vectors a text."""
+    small = {"width": 8, "latents": 2, "hidden": 16, "heads": 2}
+    kept = [5, 9, 7, WORDS.pad, WORDS.eos]
+    decoder = LatentDecoder(kept=kept, size=WORDS.size, slots=6, **small)
+    compressor = Compressor(inside=8, slots=12, **small)
+    return EncoderCodec(bert(), decoder, pad=WORDS.pad, compressor=compressor).eval()
 
 
 def network(**changes: object) -> ScoreNetwork:
@@ -247,10 +259,39 @@ def test_learnt_vectors_have_one_length_and_are_read_back() -> None:
     torch.testing.assert_close(codec.nearest(near), vectors)
 
 
+def test_compressed_vectors_do_not_depend_on_padding() -> None:
+    codec = compressed()
+    short = torch.tensor([[5, 9, 7]])
+    long = torch.tensor([[5, 9, 7, WORDS.pad, WORDS.pad]])
+    vectors = codec.encode(short, short >= 0)
+    assert vectors.shape == (1, 2, 8)
+    torch.testing.assert_close(codec.encode(long, long >= 0), vectors)
+    assert not torch.allclose(codec.encode(short[:, :2], short[:, :2] >= 0), vectors)
+    assert codec.decode(vectors).shape == (1, 6, WORDS.size)
+    told = codec.told(torch.cat([long, long]), torch.tensor([[True] * 5, [False] * 5]))
+    assert told.attend.tolist() == [[True, True], [False, False]]
+    torch.testing.assert_close(told.latents[:1], vectors)
+
+
+def test_a_compressed_text_is_written_varied_and_travelled_between() -> None:
+    model = checkpoint_of("compressed")
+    assert len(write(model, n=2)) == 2
+    assert len(vary(model, "a b", by=0.5, n=2)) == 2
+    assert len(interpolate(model, "a b", "b a", n=3)) == 3
+    assert len(complete_each(model, ["a", "b b"])) == 2
+    held = Descent(process=model.process, codec=model.codec, steps=2, hold=True)
+    with pytest.raises(UsageError, match="compresses each text as a whole"):
+        write(model, prompt="a", policy=held)
+    with pytest.raises(UsageError, match="the model 6"):
+        write(model, n=1, length=8)
+
+
 def checkpoint_of(kind: str) -> LatentCheckpoint:
     codec: EmbeddingCodec | EncoderCodec
     if kind == "embedding":
         codec = EmbeddingCodec(size=WORDS.size, width=8)
+    elif kind == "compressed":
+        codec = compressed()
     else:
         codec = codec_of(bert() if kind == "bert" else modernbert(), layer=1)
     schedule = Shifted(schedule=Tangent(slope=3.0), by=0.5)
@@ -264,7 +305,7 @@ def checkpoint_of(kind: str) -> LatentCheckpoint:
     )
 
 
-@pytest.mark.parametrize("kind", ["embedding", "bert", "modernbert"])
+@pytest.mark.parametrize("kind", ["embedding", "bert", "modernbert", "compressed"])
 def test_saving_and_loading_gives_the_same_texts(kind: str, tmp_path: Path) -> None:
     made = checkpoint_of(kind)
     save_latent(made, tmp_path)

@@ -24,6 +24,11 @@ class Table:
         default_factory=lambda: torch.randn(SIZE, 6, generator=torch.Generator().manual_seed(3))
     )
 
+    latents: None = None
+
+    def told(self, ids: Tensor, attend: Tensor) -> Condition:
+        return Condition(latents=self.encode(ids, attend), attend=attend)
+
     def encode(self, ids: Tensor, attend: Tensor) -> Tensor:
         return self.table[ids] * attend[..., None]
 

@@ -20,9 +20,7 @@ WORDS = learn_vocabulary(["a b c"], size=300)
 
 
 def consistency(levels: int = 5) -> LatentConsistency:
-    return LatentConsistency(
-        process=PROCESS, width=16, teacher=learner(), levels=levels, dropping=0.0
-    )
+    return LatentConsistency(process=PROCESS, teacher=learner(), levels=levels, dropping=0.0)
 
 
 def test_places_lie_on_the_grid() -> None:

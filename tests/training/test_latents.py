@@ -11,7 +11,9 @@ import torch
 from transformers import BertConfig, BertModel, TrainingArguments
 
 from sfumato.errors import UsageError
-from sfumato.models.latent.codecs import EmbeddingCodec, EncoderCodec, LatentDecoder
+from sfumato.models.latent.codecs.bottleneck import Compressor, LatentDecoder
+from sfumato.models.latent.codecs.embedding import EmbeddingCodec
+from sfumato.models.latent.codecs.encoder import EncoderCodec
 from sfumato.models.latent.score_network import ScoreNetwork, ScoreSizes
 from sfumato.noise.gaussian import GaussianProcess, Preserving
 from sfumato.noise.log_snr import Tangent
@@ -19,6 +21,7 @@ from sfumato.noise.times import EvenLogSnrs, EvenTimes
 from sfumato.text.batching import Example
 from sfumato.text.slots import lay_slots
 from sfumato.training.latents import (
+    DecoderLearner,
     DecoderObjective,
     LatentLearner,
     LatentObjective,
@@ -179,10 +182,11 @@ def test_a_decoder_learns_to_read_noisy_vectors() -> None:
     codec = EncoderCodec(body, decoder, pad=0)
     codec.fit([batch_of().ids], special=torch.tensor([0, 3]))
     objective = DecoderObjective(process=PROCESS, codec=codec)
-    optimizer = torch.optim.Adam(decoder.parameters(), lr=0.01)
+    learnt = DecoderLearner(codec)
+    optimizer = torch.optim.Adam(learnt.parameters(), lr=0.01)
     first = last = 0.0
     for step in range(80):
-        loss = objective(decoder, objective.prepare(batch_of(), generator(step))) / 30
+        loss = objective(learnt, objective.prepare(batch_of(), generator(step))) / 30
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -190,6 +194,43 @@ def test_a_decoder_learns_to_read_noisy_vectors() -> None:
     assert last < first / 4
     ids = batch_of().ids
     assert float((codec.decode(codec.encode(ids, ids >= 0)).argmax(2) == ids).double().mean()) > 0.9
+
+
+def test_a_compressor_learns_with_its_decoder_to_keep_a_text_in_two_vectors() -> None:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 12, "hidden_size": 16, "intermediate_size": 16}
+    body = BertModel(BertConfig(num_hidden_layers=1, num_attention_heads=2, **sizes)).eval()
+    small = {"slots": 4, "hidden": 32, "heads": 2}
+    decoder = LatentDecoder(width=24, kept=range(12), size=12, latents=2, **small)
+    compressor = Compressor(inside=16, width=24, latents=2, **small)
+    codec = EncoderCodec(body, decoder, pad=0, compressor=compressor)
+    codec.fit([batch_of().ids], special=torch.tensor([0, 3]))
+    before = compressor.enter.weight.clone()
+    objective = DecoderObjective(process=PROCESS, codec=codec)
+    learnt = DecoderLearner(codec)
+    optimizer = torch.optim.Adam(learnt.parameters(), lr=0.003)
+    for step in range(150):
+        loss = objective(learnt, objective.prepare(batch_of(), generator(step))) / 30
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    ids = batch_of().ids
+    vectors = codec.encode(ids, ids >= 0)
+    assert vectors.shape == (len(ids), 2, 24)
+    torch.testing.assert_close(
+        vectors.var(2, correction=0), torch.ones(len(ids), 2), atol=1e-2, rtol=0
+    )
+    assert float((codec.decode(vectors).argmax(2) == ids).double().mean()) > 0.9
+    assert not torch.equal(compressor.enter.weight, before)
+    denoiser = ScoreNetwork(
+        ScoreSizes(width=24, slots=4, hidden=16, layers=2, heads=2, reading="cross"),
+        path=PROCESS.path,
+    )
+    fewer = replace(OBJECTIVE, width=24, latents=2)
+    loss = fewer(LatentLearner(denoiser, codec), fewer.prepare(batch_of(), generator(0)))
+    loss.backward()
+    assert loss.item() > 0
+    assert all(part.grad is not None for part in denoiser.leave.parameters())
 
 
 def test_the_frozen_encoder_is_neither_trained_nor_averaged() -> None:

@@ -63,8 +63,8 @@ class Latent:
     """The vectors behind the tokens of a latent model's frame.
 
     Attributes:
-        x: x_t, *shape* `B S D`.
-        attend: slots that exist, *shape* `B S`.
+        x: x_t, *shape* `B N D`: a vector for each slot, or fewer.
+        attend: vectors that exist, *shape* `B N`.
         position: of each slot in the row, *shape* `B S`.
         time: t of the state.
         condition: the text that is given, encoded by itself; None if there is none.
@@ -74,8 +74,8 @@ class Latent:
         hints: last x̂_0 of the model and of the one that guides it, for self-conditioning.
     """
 
-    x: Float[Tensor, "B S D"]
-    attend: Bool[Tensor, "B S"]
+    x: Float[Tensor, "B N D"]
+    attend: Bool[Tensor, "B N"]
     position: Int[Tensor, "B S"]
     time: float
     condition: Condition | None = None

@@ -37,7 +37,6 @@ class LatentConsistency:
 
     Attributes:
         process: the noise.
-        width: `D`, of the vectors.
         teacher: a trained learner; it is not changed.
         levels: points of the grid, even in λ.
         dropping: chance that a row is not told what is given.
@@ -47,7 +46,6 @@ class LatentConsistency:
     """
 
     process: GaussianProcess
-    width: int
     teacher: LatentLearner
     levels: int = 20
     dropping: float = 0.1
@@ -58,8 +56,13 @@ class LatentConsistency:
 
     def prepare(self, batch: Slots, generator: torch.Generator) -> NoisedSlots:
         """Draws a place on the grid, noise and coins for a whole batch at once."""
+        codec = self.teacher.codec
         plain = LatentObjective(
-            process=self.process, width=self.width, hinting=0.0, dropping=self.dropping
+            process=self.process,
+            width=codec.width,
+            latents=codec.latents,
+            hinting=0.0,
+            dropping=self.dropping,
         )
         noised = plain.prepare(batch, generator)
         place = torch.randint(self.levels, (len(batch.ids),), generator=generator)

@@ -3,7 +3,8 @@
     ids ─▶ codec ─▶ x_0 ─▶ + noise ─▶ denoiser (perhaps twice, with its own hint) ─▶ ‖x_0 − x̂_0‖²
                                                                     learnt vectors: + anchor
 
-Legend of shapes: `B` batch, `S` slots, `L` positions of what is given, `D` width of a vector.
+Legend of shapes: `B` batch, `S` slots, `L` positions of what is given, `D` width of a vector,
+`N` vectors of a text: `S`, or fewer if it is compressed, `C` width of an encoder, `K` kept tokens.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sfumato.errors import UsageError
-from sfumato.models.latent.codecs import EmbeddingCodec, EncoderCodec, LatentDecoder
+from sfumato.models.latent.codecs.embedding import EmbeddingCodec
+from sfumato.models.latent.codecs.encoder import EncoderCodec
 from sfumato.models.latent.score_network import ScoreNetwork
 from sfumato.noise.gaussian import GaussianProcess
 from sfumato.noise.times import EvenLogSnrs, EvenTimes, LevelSampler
@@ -69,7 +71,7 @@ class NoisedSlots:
         ids: what is written, *shape* `B S`.
         given: what is given, *shape* `B L`.
         attend: which of the given tokens exist and are told, *shape* `B L`.
-        noise: ε, *shape* `B S D`.
+        noise: ε, *shape* `B N D`.
         t: time of each row, *shape* `B`.
         hinted: rows that are predicted twice, *shape* `B`.
     """
@@ -77,7 +79,7 @@ class NoisedSlots:
     ids: Int[Tensor, "B S"]
     given: Int[Tensor, "B L"]
     attend: Bool[Tensor, "B L"]
-    noise: Float[Tensor, "B S D"]
+    noise: Float[Tensor, "B N D"]
     t: Float[Tensor, "B"]
     hinted: Bool[Tensor, "B"]
 
@@ -100,15 +102,15 @@ class Predicted:
     """What a learner says of a noised batch.
 
     Attributes:
-        x_0: the clean vectors, *shape* `B S D`.
-        x_t: the noisy ones, *shape* `B S D`.
-        x_hat: the prediction, *shape* `B S D`.
+        x_0: the clean vectors, *shape* `B N D`.
+        x_t: the noisy ones, *shape* `B N D`.
+        x_hat: the prediction, *shape* `B N D`.
         condition: what was given; None for a network that reads none.
     """
 
-    x_0: Float[Tensor, "B S D"]
-    x_t: Float[Tensor, "B S D"]
-    x_hat: Float[Tensor, "B S D"]
+    x_0: Float[Tensor, "B N D"]
+    x_t: Float[Tensor, "B N D"]
+    x_hat: Float[Tensor, "B N D"]
     condition: Condition | None
 
 
@@ -149,8 +151,7 @@ class LatentLearner(nn.Module):
         x_0 = self.codec.encode(noised.ids, every)
         condition = None
         if self.denoiser.sizes.reading != "none":
-            latents = self.codec.encode(noised.given, noised.attend)
-            condition = Condition(latents=latents, attend=noised.attend)
+            condition = self.codec.told(noised.given, noised.attend)
         x_t = process.corrupt(x_0, noised.noise, noised.t)
         log_snr = process.log_snr(noised.t).to(x_0)
         hint = None
@@ -169,6 +170,7 @@ class LatentObjective:
     Attributes:
         process: the noise.
         width: `D`, of the vectors.
+        latents: vectors of a text, if it is compressed; None for one a slot.
         times: chooses the levels of noise.
         weighting: w.
         hinting: chance that a batch is predicted twice, the second time with the first prediction
@@ -184,6 +186,7 @@ class LatentObjective:
 
     process: GaussianProcess
     width: int
+    latents: int | None = None
     times: LevelSampler = field(default_factory=EvenTimes)
     weighting: LevelWeighting = clean_weighting
     hinting: float = 0.5
@@ -201,7 +204,7 @@ class LatentObjective:
         """Draws times, noise and coins for a whole batch at once."""
         rows, slots = batch.ids.shape
         t = self.times.levels(rows, self.process, generator)
-        noise = torch.randn(rows, slots, self.width, generator=generator)
+        noise = torch.randn(rows, self.latents or slots, self.width, generator=generator)
         coins = torch.rand(rows + 1, generator=generator)
         told = coins[:rows, None] >= self.dropping
         return NoisedSlots(
@@ -228,6 +231,26 @@ class LatentObjective:
         return loss + self.anchor * (signal * words).sum()
 
 
+class DecoderLearner(nn.Module):
+    """The learnt part of an encoder's codec: its decoder, and its compressor if it has one."""
+
+    def __init__(self, codec: EncoderCodec) -> None:
+        super().__init__()
+        self.reading = codec.decoder
+        self.compressor = codec.compressor
+
+    def forward(
+        self,
+        outputs: Float[Tensor, "B S C"],
+        seen: Bool[Tensor, "B S"],
+        noise: Float[Tensor, "B N D"],
+    ) -> Float[Tensor, "B S K"]:
+        """Logits of the kept tokens, read off the vectors with noise beside them."""
+        x = outputs if self.compressor is None else self.compressor(outputs, seen)
+        logits: Tensor = self.reading(x + noise)
+        return logits
+
+
 @dataclass(frozen=True, kw_only=True)
 class DecoderObjective:
     """Cross-entropy of the words behind vectors with a little noise (TEncDM, §4.2).
@@ -238,7 +261,7 @@ class DecoderObjective:
 
     Attributes:
         process: the noise.
-        codec: the frozen encoder; its decoder is what is trained.
+        codec: the frozen encoder, with what a `DecoderLearner` trains.
         least: the least λ, of the most noise.
     """
 
@@ -254,21 +277,23 @@ class DecoderObjective:
             ids=batch.ids,
             given=batch.given,
             attend=batch.attend,
-            noise=torch.randn(rows, slots, self.codec.width, generator=generator),
+            noise=torch.randn(
+                rows, self.codec.latents or slots, self.codec.width, generator=generator
+            ),
             t=t,
             hinted=torch.zeros(rows, dtype=torch.bool),
         )
 
-    def __call__(self, denoiser: LatentDecoder, prepared: NoisedSlots) -> Float[Tensor, ""]:
+    def __call__(self, denoiser: DecoderLearner, prepared: NoisedSlots) -> Float[Tensor, ""]:
         """The summed loss; a word that the decoder cannot say counts as nothing."""
-        every = torch.ones_like(prepared.ids, dtype=torch.bool)
-        x_0 = self.codec.encode(prepared.ids, every)
-        at = self.process.scales(prepared.t).over(x_0)
+        seen = prepared.ids != self.codec.pad
+        outputs = self.codec.outputs(prepared.ids, seen)
+        at = self.process.scales(prepared.t).over(outputs)
         # Beside the signal, not in the place of it: the decoder reads vectors of full size.
-        x = x_0 + at.sigma / at.alpha * prepared.noise
-        kept = getattr(denoiser, "module", denoiser).kept
+        noise = at.sigma / at.alpha * prepared.noise
+        kept = self.codec.decoder.kept
         place = torch.searchsorted(kept, prepared.ids).clamp(max=len(kept) - 1)
         target = place.masked_fill(kept[place] != prepared.ids, -100)
-        logits = denoiser(x)
+        logits = denoiser(outputs, seen, noise)
         mean = nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten())
         return mean * len(prepared.ids)

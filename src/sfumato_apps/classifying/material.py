@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from sfumato.errors import DataError
-from sfumato.models.latent.codecs import EmbeddingCodec, EncoderCodec
+from sfumato.models.latent.codecs.embedding import EmbeddingCodec
+from sfumato.models.latent.codecs.encoder import EncoderCodec
 from sfumato.models.latent.storage import LatentCheckpoint
 from sfumato.text.batching import Example, encode
 from sfumato.text.corpora import parse_source
@@ -20,6 +21,8 @@ from sfumato.text.records import TextRecord, split
 from sfumato.text.slots import Slots, lay_slots
 from sfumato.text.vocabulary import Vocabulary
 from sfumato.training.classifying.batches import LabelledVectors, PairedVectors
+from sfumato.training.objectives import moved
+from sfumato.types import Condition
 from sfumato_apps.classifying.plan import ClassifierPlan
 from sfumato_apps.notes import Notes
 from sfumato_apps.reading import encode_all, read_corpus
@@ -158,12 +161,9 @@ def composer(start: LatentCheckpoint, *, given: int) -> Compose:
             label = torch.tensor([one.label for one in examples])
             return LabelledVectors(x_0=_vectors(codec, ids, ids >= 0), label=label)
         batch = laid(examples)
-        told, attend = batch.given[:, :given], batch.attend[:, :given]
-        return PairedVectors(
-            x_0=_vectors(codec, batch.ids, batch.ids >= 0),
-            given=_vectors(codec, told, attend),
-            attend=attend,
-        )
+        told = _told(codec, batch.given[:, :given], batch.attend[:, :given])
+        x_0 = _vectors(codec, batch.ids, batch.ids >= 0)
+        return PairedVectors(x_0=x_0, given=told.latents, attend=told.attend)
 
     return compose
 
@@ -174,3 +174,11 @@ def _vectors(
 ) -> torch.Tensor:
     device = next(codec.parameters()).device
     return codec.encode(ids.to(device), attend.to(device)).cpu()
+
+
+@torch.no_grad()
+def _told(
+    codec: EmbeddingCodec | EncoderCodec, ids: torch.Tensor, attend: torch.Tensor
+) -> Condition:
+    device = next(codec.parameters()).device
+    return moved(codec.told(ids.to(device), attend.to(device)), "cpu")

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import torch
 from accelerate import PartialState
 
-from sfumato.models.latent.codecs import EmbeddingCodec, EncoderCodec, LatentDecoder
-from sfumato.models.latent.memory import Memory
+from sfumato.models.latent.codecs.bottleneck import Compressor, LatentDecoder
+from sfumato.models.latent.codecs.embedding import EmbeddingCodec
+from sfumato.models.latent.codecs.encoder import EncoderCodec
+from sfumato.models.latent.codecs.memory import Memory
 from sfumato.models.latent.storage import read_body
 from sfumato.models.storage.folders import locate
 from sfumato.text.batching import Example
 from sfumato.text.vocabulary import Vocabulary
-from sfumato.training.latents import DecoderObjective
+from sfumato.training.latents import DecoderLearner, DecoderObjective
 from sfumato_apps import ranks
 from sfumato_apps.latent.plan import LatentPlan
 from sfumato_apps.latent.shaping import Half, Lay, layout, steps_of, trainer_of
@@ -32,18 +34,23 @@ def encoder_codec(
 ) -> EncoderCodec:
     """A frozen encoder, its statistics, and a decoder that was trained on noisy vectors."""
     body = read_body(locate(str(plan.model)))
+    inside = int(body.config.hidden_size)
     said = {token for example in examples for token in example.ids}
     decoder = LatentDecoder(
-        width=int(body.config.hidden_size),
+        width=inside if plan.latents is None else plan.width,
         kept=said | {words.pad, words.eos},
         size=words.size,
         slots=plan.slots,
         hidden=plan.hidden,
         heads=plan.heads,
         seed=plan.seed,
+        latents=plan.latents,
     )
+    compressor = None if plan.latents is None else _compressor(plan, inside, plan.latents)
     device = PartialState(cpu=ranks.share_cpus()).device
-    codec = EncoderCodec(body, decoder, pad=words.pad, layer=plan.layer).to(device)
+    codec = EncoderCodec(body, decoder, pad=words.pad, layer=plan.layer, compressor=compressor).to(
+        device
+    )
     lay = layout(plan, words)
     rows = examples[:_FITTED_ON]
     batches = (rows[i : i + plan.batch] for i in range(0, len(rows), plan.batch))
@@ -52,17 +59,29 @@ def encoder_codec(
     codec.fit(ids, special=torch.tensor(special))
     remember(codec, plan.cache)
     objective = DecoderObjective(process=plan.process, codec=codec)
-    steps = plan.decoder_steps
+    learner, steps = DecoderLearner(codec), plan.decoder_steps
     if steps is None and plan.minutes is not None:
-        steps = steps_of(plan, decoder, objective, examples, words, DECODER_SHARE)
+        steps = steps_of(plan, learner, objective, examples, words, DECODER_SHARE)
     elif steps is None:
         steps = max(1, (plan.steps or round(plan.epochs * len(rows) / plan.batch)) // 5)
     notes.say(f"decoder: {len(decoder.kept)} tokens, {steps} steps")
-    half = Half(model=decoder, objective=objective, folder=plan.out / "decoder", steps=steps)
+    half = Half(model=learner, objective=objective, folder=plan.out / "decoder", steps=steps)
     trainer_of(plan, half, examples, words, notes).train()
     right = _read_back(codec, held or examples[:500], lay)
     notes.say(f"decoder: reads {right:.1%} of held-out tokens back")
     return codec
+
+
+def _compressor(plan: LatentPlan, inside: int, latents: int) -> Compressor:
+    return Compressor(
+        inside=inside,
+        width=plan.width,
+        latents=latents,
+        slots=2 * plan.slots,
+        hidden=plan.hidden,
+        heads=plan.heads,
+        seed=plan.seed,
+    )
 
 
 def remember(codec: EmbeddingCodec | EncoderCodec, gib: float) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
+from sfumato.errors import UsageError
 from sfumato.noise import log_snr
 from sfumato.noise.gaussian import GaussianProcess
 from sfumato.noise.times import EvenLogSnrs, EvenTimes, LevelSampler
 from sfumato.presets import embedding, latent
+from sfumato.protocols import Codec
 from sfumato.training.latents import (
     LatentObjective,
     MinSnr,
@@ -68,6 +70,7 @@ class LatentPlan:
     dropping: float
     reading: str | None
     vocabulary: int
+    latents: int | None
     width: int
     hidden: int
     layers: int
@@ -80,6 +83,13 @@ class LatentPlan:
     on_bad_line: str
     seed: int
     resume: bool
+
+    def __post_init__(self) -> None:
+        if self.latents is not None and (self.model is None or self.latents < 1):
+            raise UsageError(
+                f"--latents {self.latents} compresses what an encoder says: expected a number of "
+                "at least 1, and --model"
+            )
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -105,11 +115,12 @@ class LatentPlan:
             return self.learning_rate or (3e-3 if self.model is None else 1e-2)
         return self.learning_rate or 2e-4
 
-    def objective(self, process: GaussianProcess, width: int) -> LatentObjective:
+    def objective(self, process: GaussianProcess, codec: Codec) -> LatentObjective:
         """What the denoiser is trained on."""
         return LatentObjective(
             process=process,
-            width=width,
+            width=codec.width,
+            latents=codec.latents,
             times=_TIMES[self.times],
             weighting=_WEIGHTINGS[self.weighting],
             hinting=self.hinting,

@@ -13,7 +13,8 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
-from sfumato.models.latent.codecs import EmbeddingCodec, EncoderCodec
+from sfumato.models.latent.codecs.embedding import EmbeddingCodec
+from sfumato.models.latent.codecs.encoder import EncoderCodec
 from sfumato.models.latent.score_network import ScoreNetwork, ScoreSizes
 from sfumato.models.latent.storage import LatentCheckpoint, load_latent, read_body, save_latent
 from sfumato.models.storage.folders import locate, read_tokenizer, vocabulary_of
@@ -87,7 +88,7 @@ def _trainer(
 ) -> tuple[DiffusionTrainer, int]:
     """The denoiser's trainer, and its steps."""
     learner = LatentLearner(start.denoiser, start.codec)
-    objective = plan.objective(start.process, start.codec.width)
+    objective = plan.objective(start.process, start.codec)
     share = 1.0 if plan.model is None else 1 - DECODER_SHARE
     words, examples = start.vocabulary, material.examples
     steps = plan.steps or steps_of(plan, learner, objective, examples, words, share)

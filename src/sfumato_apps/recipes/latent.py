@@ -35,6 +35,7 @@ def latent(
     dropping: float = 0.1,
     reading: Literal["cross", "beside", "none"] | None = None,
     vocabulary: int = 2048,
+    latents: int | None = None,
     width: int = 128,
     hidden: int = 256,
     layers: int = 6,
@@ -86,7 +87,8 @@ def latent(
         dropping: Chance that a prompt is not shown, for classifier-free guidance.
         reading: How prompts are read: cross-attention (default for pairs), beside the text, or not.
         vocabulary: Tokens of a vocabulary learnt from the data (without an encoder).
-        width: Numbers in a learnt vector (without an encoder).
+        latents: Compress each text to so many vectors (with an encoder); by default one a token.
+        width: Numbers in a learnt or compressed vector.
         hidden: Width of the network.
         layers: Its layers.
         heads: Its attention heads.

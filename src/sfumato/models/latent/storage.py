@@ -22,7 +22,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from sfumato.errors import ModelError
-from sfumato.models.latent.codecs import EmbeddingCodec, EncoderCodec, LatentDecoder
+from sfumato.models.latent.codecs.bottleneck import Compressor, LatentDecoder
+from sfumato.models.latent.codecs.embedding import EmbeddingCodec
+from sfumato.models.latent.codecs.encoder import EncoderCodec
 from sfumato.models.latent.score_network import ScoreNetwork, ScoreSizes
 from sfumato.models.storage import folders
 from sfumato.models.storage.saving import finish_save, save_files
@@ -182,6 +184,18 @@ def _described(codec: EmbeddingCodec | EncoderCodec) -> dict[str, Any]:
         "hidden": decoder.place.embedding_dim,
         "layers": len(decoder.layers),
         "heads": decoder.heads,
+        **({} if codec.compressor is None else {"compressor": _sizes(codec.compressor)}),
+    }
+
+
+def _sizes(compressor: Compressor) -> dict[str, int]:
+    return {
+        "latents": compressor.latents,
+        "width": compressor.leave.out_features,
+        "slots": compressor.place.num_embeddings,
+        "hidden": compressor.place.embedding_dim,
+        "layers": len(compressor.layers),
+        "heads": compressor.heads,
     }
 
 
@@ -204,8 +218,12 @@ def _codec(
         config, trust_remote_code=trust_remote_code
     )
     fill_weights(body, folder / _ENCODER)
-    decoder = LatentDecoder(width=body.config.hidden_size, kept=kept, size=parts["size"], **sizes)
-    return EncoderCodec(body, decoder, pad=vocabulary.pad, layer=layer)
+    fewer = sizes.pop("compressor", None)
+    inside = body.config.hidden_size
+    compressor = None if fewer is None else Compressor(inside=inside, **fewer)
+    sizes |= {"width": inside} if fewer is None else {n: fewer[n] for n in ("width", "latents")}
+    decoder = LatentDecoder(kept=kept, size=parts["size"], **sizes)
+    return EncoderCodec(body, decoder, pad=vocabulary.pad, layer=layer, compressor=compressor)
 
 
 def fill_weights(module: nn.Module, path: Path) -> None:

@@ -26,6 +26,7 @@ from sfumato.protocols import Codec, LatentDenoiser
 from sfumato.sampling.frames import Frame, Latent, Specials, first_frame
 from sfumato.sampling.latent.grids import Grid, LogSnrs
 from sfumato.sampling.latent.guides import Contrast, Guide, View, inside
+from sfumato.sampling.latent.reading import shown
 from sfumato.sampling.latent.solvers import DpmSolver, Solver, Step
 from sfumato.sampling.parts.randomness import Purpose, normal, seed_rows
 from sfumato.text.canvas import Canvas
@@ -86,25 +87,31 @@ class Descent:
         """Noise at the masks, noised vectors at the drafts."""
         rows = seed_rows(seeds, canvas.ids.shape[0], canvas.ids.device)
         frame = first_frame(canvas, canvas.editable, rows)
+        if self.hold and self.codec.latents is not None:
+            raise UsageError(
+                "this model compresses each text as a whole, so no part of it can be held where it "
+                "is: leave `hold` out, and the locked text is the model's condition"
+            )
         slots = canvas.attend if self.hold else canvas.editable
         position, attend = _compact(slots)
         locked = canvas.attend & ~canvas.editable
-        known = self.codec.encode(canvas.ids, locked)
         time = float(self.times[0])
         at = self._at(time)
-        noise = normal(rows, (position.shape[1], known.shape[2]), step=0, purpose=Purpose.PRIOR)
-        x = float(at.sigma) * self.temperature * noise.to(known)
+        shape = (self.codec.latents or position.shape[1], self.codec.width)
+        noise = normal(rows, shape, step=0, purpose=Purpose.PRIOR)
+        x = float(at.sigma) * self.temperature * noise.float()
         if self.begin < 1:
-            x = x + float(at.alpha) * _drafts(canvas, self.codec, specials, position)
-        condition = None if self.hold else Condition(latents=known, attend=locked)
-        held = torch.where(locked[..., None], known, torch.nan)
+            x = x + float(at.alpha) * _drafts(canvas, self.codec, specials, position, attend)
+        told = None if self.hold or not bool(locked.any()) else self.codec.told(canvas.ids, locked)
+        if self.codec.latents is not None:
+            attend = attend.new_ones(x.shape[:2])
         latent = Latent(
             x=x,
             attend=attend,
             position=position,
             time=time,
-            condition=condition if bool(locked.any()) else None,
-            known=_taken(held, position) if self.hold else None,
+            condition=told,
+            known=_known(canvas.ids, locked, self.codec, position) if self.hold else None,
         )
         return replace(frame, latent=latent)
 
@@ -177,7 +184,7 @@ def descend(frame: Frame, denoiser: LatentDenoiser, policy: Descent, specials: S
         pending=frame.pending & (not last),
     )
     show = last or (frame.step + 1) % policy.show == 0
-    return _shown(after, clean, policy.codec, specials) if show else after
+    return shown(after, clean, policy.codec, specials) if show else after
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -239,35 +246,24 @@ def _compact(slots: Bool[Tensor, "B L"]) -> tuple[Int[Tensor, "B S"], Bool[Tenso
     return order, slots.gather(1, order)
 
 
-def _taken(vectors: Float[Tensor, "B L D"], position: Int[Tensor, "B S"]) -> Tensor:
-    return vectors.gather(1, position[..., None].expand(-1, -1, vectors.shape[2]))
+def _known(
+    ids: Int[Tensor, "B L"], locked: Bool[Tensor, "B L"], codec: Codec, position: Int[Tensor, "B S"]
+) -> Float[Tensor, "B S D"]:
+    """Vectors of the locked text, encoded by itself; NaN at the other slots."""
+    held = torch.where(locked[..., None], codec.encode(ids, locked), torch.nan)
+    return held.gather(1, position[..., None].expand(-1, -1, held.shape[2]))
 
 
 def _drafts(
-    canvas: Canvas, codec: Codec, specials: Specials, position: Int[Tensor, "B S"]
-) -> Float[Tensor, "B S D"]:
-    """Vectors of the text that is there already; zero at the masks."""
-    there = canvas.attend & (canvas.ids != specials.mask)
-    return _taken(codec.encode(canvas.ids, there), position)
-
-
-def _shown(frame: Frame, clean: Tensor, codec: Codec, specials: Specials) -> Frame:
-    """The frame with the tokens that the codec reads off x̂_0; locked ones stay."""
-    latent = frame.latent
-    assert latent is not None
-    logits = codec.decode(clean, latent.attend)
-    logits = logits.index_fill(2, specials.forbidden.to(logits.device), -torch.inf)
-    confidence, token = logits.softmax(2).max(2)
-    ids = frame.ids.scatter(1, latent.position, token)
-    ids = torch.where(frame.canvas.editable, ids, frame.ids)
-    sure = frame.confidence.scatter(1, latent.position, confidence.to(frame.confidence))
-    new = frame.canvas.editable & ((ids != frame.ids) | (frame.committed < 0))
-    return replace(
-        frame,
-        ids=ids,
-        confidence=torch.where(frame.canvas.editable, sure, frame.confidence),
-        committed=frame.committed.masked_fill(new, frame.step - 1),
-    )
+    canvas: Canvas,
+    codec: Codec,
+    specials: Specials,
+    position: Int[Tensor, "B S"],
+    exists: Bool[Tensor, "B S"],
+) -> Float[Tensor, "B N D"]:
+    """Vectors of the text that is there already, encoded by itself; zero at the masks."""
+    ids = canvas.ids.gather(1, position)
+    return codec.encode(ids, exists & (ids != specials.mask))
 
 
 @torch.no_grad()
@@ -288,7 +284,8 @@ def inverted(
     latent = policy.start(canvas, 0, specials).latent
     assert latent is not None
     times = policy.times.flip(0).tolist()
-    x = _drafts(canvas, policy.codec, specials, latent.position)
+    exists = canvas.editable.gather(1, latent.position)
+    x = _drafts(canvas, policy.codec, specials, latent.position, exists)
     x = policy._at(times[0]).over(x).alpha * x
     for t, s in pairwise(times):
         ask = _Asked(denoiser=denoiser, policy=policy, latent=latent)

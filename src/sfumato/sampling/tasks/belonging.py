@@ -19,7 +19,6 @@ from sfumato.sampling.tasks.jobs import LatentModel, device_of
 from sfumato.text.batching import encode
 from sfumato.text.records import PairRecord
 from sfumato.text.slots import lay_slots
-from sfumato.types import Condition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,7 @@ class DenoisingGain:
         rows = lay_slots(examples, slots=self.slots, pad=model.vocabulary.pad)
         ids, given, told = (x.to(device) for x in (rows.ids, rows.given, rows.attend))
         x_0 = model.codec.encode(ids, torch.ones_like(ids, dtype=torch.bool))
-        condition = Condition(latents=model.codec.encode(given, told), attend=told)
+        condition = model.codec.told(given, told)
         low, high = model.process.reach
         width = (high - low) / self.levels
         gain = torch.zeros(len(texts), dtype=torch.float64, device=device)
