@@ -34,9 +34,11 @@ from sfumato.text.records import TextRecord
 
 SEED, SLOTS, VOCABULARY, WIDTH = contestants.SEED, 56, 1024, 192
 ENCODINGS = ("--layer", "2", "--decoder-steps", "300")
+COMPRESSED = ("--layer", "2", "--decoder-steps", "1500", "--latents", "16", "--width", "128")
 LATENT: Mapping[str, tuple[str, ...]] = {
     "encodings, tangent, hints": ENCODINGS,
     "encodings, tangent": (*ENCODINGS, "--hinting", "0"),
+    "encodings in 16 vectors, tangent, hints": COMPRESSED,
     "encodings, cosine, hints": (*ENCODINGS, "--schedule", "cosine"),
     "embeddings, tangent, hints": ("--schedule", "tangent"),
     "embeddings, tangent": ("--schedule", "tangent", "--hinting", "0"),

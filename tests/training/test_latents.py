@@ -196,6 +196,19 @@ def test_a_decoder_learns_to_read_noisy_vectors() -> None:
     assert float((codec.decode(codec.encode(ids, ids >= 0)).argmax(2) == ids).double().mean()) > 0.9
 
 
+def test_the_decoder_loss_does_not_depend_on_micro_batches() -> None:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 12, "hidden_size": 16, "intermediate_size": 16}
+    body = BertModel(BertConfig(num_hidden_layers=1, num_attention_heads=2, **sizes)).eval()
+    decoder = LatentDecoder(width=16, kept=[0, 3, 5, 6], size=12, slots=4, hidden=16, heads=2)
+    codec = EncoderCodec(body, decoder, pad=0)
+    objective, learnt = DecoderObjective(process=PROCESS, codec=codec), DecoderLearner(codec)
+    prepared = objective.prepare(batch_of(), generator(0))
+    whole = objective(learnt, prepared)
+    parts = sum(objective(learnt, prepared.rows(i, i + 7)) for i in range(0, 30, 7))
+    torch.testing.assert_close(parts, whole)
+
+
 def test_a_compressor_learns_with_its_decoder_to_keep_a_text_in_two_vectors() -> None:
     torch.manual_seed(0)
     sizes = {"vocab_size": 12, "hidden_size": 16, "intermediate_size": 16}

@@ -294,6 +294,7 @@ class DecoderObjective:
         kept = self.codec.decoder.kept
         place = torch.searchsorted(kept, prepared.ids).clamp(max=len(kept) - 1)
         target = place.masked_fill(kept[place] != prepared.ids, -100)
-        logits = denoiser(outputs, seen, noise)
-        mean = nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten())
-        return mean * len(prepared.ids)
+        logits = denoiser(outputs, seen, noise).flatten(0, 1)
+        words = nn.functional.cross_entropy(logits, target.flatten(), reduction="none")
+        means = words.view_as(target).sum(1) / (target >= 0).sum(1).clamp(min=1)
+        return means.sum()
