@@ -162,6 +162,7 @@ def best(facts: Sequence[Facts], written: Written) -> Written:
 
 def main() -> None:
     parser = contestants.parser(__doc__, minutes=18.0)
+    parser.add_argument("--steps", type=int, help="of the training, instead of minutes")
     parser.add_argument("--slack", type=int, default=8)
     parser.add_argument("--temperature", type=float, default=0.3)
     parser.add_argument("--candidates", type=int, default=8, help="at a temperature of 0.7")
@@ -172,7 +173,10 @@ def main() -> None:
         [PairRecord(prompt=prompt_of(facts), completion=text) for facts, text in part]
         for part in (cleaned, aside)
     ]
-    budget = pairs.Budget(slack=options.slack, more=("--minutes", str(options.minutes)))
+    longer = ("--minutes", str(options.minutes))
+    if options.steps:
+        longer = ("--steps", str(options.steps))
+    budget = pairs.Budget(slack=options.slack, more=longer)
     model, llama = pairs.learn(options.out, *records, budget)
     ways = policies(TokenSampler(temperature=options.temperature))
     shares = {}

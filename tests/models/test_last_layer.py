@@ -87,18 +87,41 @@ def test_the_fast_projection_equals_the_plain_one(bias: bool) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 999), length=st.integers(1, LENGTH), padding=st.integers(0, LENGTH - 1))
-def test_modernbert_without_autograd_is_modernbert(seed: int, length: int, padding: int) -> None:
-    """The rows written in place equal those of transformers' own layers; local attention too."""
+def test_modernbert_is_modernbert(seed: int, length: int, padding: int) -> None:
+    """Rows and gradients equal those of transformers' own layers; local attention too."""
     denoiser = networks.denoiser("modernbert")
     generator = torch.Generator().manual_seed(seed)
     x_t = torch.randint(5, SIZE, (2, length), generator=generator)
     attend = torch.ones_like(x_t, dtype=torch.bool)
     attend[1, max(1, length - padding) :] = False
     where = attend & (torch.rand(2, length, generator=generator) < 0.5)
-    whole = denoiser(x_t, where, attend=attend)
-    with torch.no_grad():
-        inputs = denoiser._inputs(x_t, attend, None)
-        rows = where.flatten().nonzero()[:, 0]
-        assert rows_of_modernbert(denoiser.network.base_model, inputs, rows) is not None
-        found = denoiser(x_t, where, attend=attend)
-    torch.testing.assert_close(found, whole, atol=2e-5, rtol=1e-5)
+    body, inputs = denoiser.network.base_model, denoiser._inputs(x_t, attend, None)
+    rows = where.flatten().nonzero()[:, 0]
+    whole = body(**inputs)[0].flatten(0, 1)[rows]
+    learnt = [*body.parameters()]
+    expected = torch.autograd.grad(whole.square().sum(), learnt, allow_unused=True)
+    for kind in ("sdpa", "eager"):
+        body.set_attn_implementation(kind)
+        found = rows_of_modernbert(body, inputs, rows)
+        assert found is not None
+        torch.testing.assert_close(found, whole, atol=2e-5, rtol=1e-5)
+        gradients = torch.autograd.grad(found.square().sum(), learnt, allow_unused=True)
+        for ours, theirs in zip(gradients, expected, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+        with torch.no_grad():
+            alone = rows_of_modernbert(body, inputs, rows)
+        torch.testing.assert_close(alone, whole, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing_enable:FutureWarning")
+def test_modernbert_is_left_to_transformers_where_layers_do_more() -> None:
+    denoiser = networks.denoiser("modernbert")
+    body, ids = denoiser.network.base_model, torch.tensor([[5, 4, 6]])
+    inputs, rows = denoiser._inputs(ids, ids > 0, None), torch.tensor([1])
+    assert rows_of_modernbert(body.train(), inputs, rows) is not None
+    body.config.mlp_dropout = 0.1
+    assert rows_of_modernbert(body, inputs, rows) is None
+    assert rows_of_modernbert(body.eval(), inputs, rows) is not None
+    body.config.mlp_dropout = 0.0
+    denoiser.train().network.gradient_checkpointing_enable()
+    assert rows_of_modernbert(body, inputs, rows) is None

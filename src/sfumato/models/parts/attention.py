@@ -22,14 +22,15 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) ->
         query: *shape* `B H S E`.
         key: *shape* `B H C E`.
         value: *shape* `B H C E`.
-        mask: False where nothing may be read, *shape* `B 1 1 C`; None reads all.
+        mask: False where nothing may be read, *shape* `B 1 1 C` or `B 1 S C`; None reads all.
     """
     slow = query.device.type == "cpu" and query.dtype == torch.bfloat16
     if not (slow and torch.is_grad_enabled() and key.shape[2] <= _SHORT):
         return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
+    scores = (query / math.sqrt(query.shape[3])) @ key.transpose(2, 3)
     if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
+        # Finite, or a row that may read nothing would spoil the gradients of all.
+        scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
     return scores.softmax(3).to(value.dtype) @ value
 
 

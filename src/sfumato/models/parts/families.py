@@ -25,8 +25,7 @@ class Family:
         layers: path from the body to its list of layers.
         stretches: parts of a layer in which no position sees another one; the last layer runs
             them on the selected rows only.
-        rows: the body's output at some rows, without autograd, faster than transformers; it may
-            decline by None.
+        rows: the body's output at some rows, faster than transformers; it may decline by None.
         after_pad: positions are numbered from `pad_token_id + 1`. Such networks derive them
             from the ids, so that a padding token inside the canvas would shift its neighbours.
     """

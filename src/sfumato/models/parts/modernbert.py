@@ -1,4 +1,4 @@
-"""ModernBERT's body without autograd: the same numbers, with less work around the products.
+"""ModernBERT's body: the same numbers and gradients, with less work around the products.
 
     x_t `B L` ─ embeddings ─ 21 layers, whole canvas ─ last layer, chosen rows ─ norm ─ `M D`
 
@@ -12,23 +12,28 @@ head.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from copy import copy
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.autograd.function import FunctionCtx
 from transformers import PreTrainedModel
 from transformers.masking_utils import (
     create_bidirectional_mask,
     create_bidirectional_sliding_window_mask,
 )
+from transformers.models.modernbert.modeling_modernbert import ModernBertEncoderLayer
+
+from sfumato.models.parts.attention import attention
 
 _MASKS = {
     "full_attention": create_bidirectional_mask,
     "sliding_attention": create_bidirectional_sliding_window_mask,
 }
+_KINDS = ("sdpa", "eager")
 Angles = tuple[Tensor, Tensor]
 
 
@@ -37,7 +42,8 @@ def rows_of_modernbert(
 ) -> Float[Tensor, "M D"] | None:
     """The body's output at chosen rows, or None where it must be left to transformers.
 
-    That is while training, and with another attention than PyTorch's own.
+    That is with dropout or checkpoints of activations while training, with layers that something
+    else has taken over (shards), and with another library's attention.
 
     Args:
         body: a `ModernBertModel`.
@@ -45,17 +51,19 @@ def rows_of_modernbert(
         rows: indices into the flattened canvas.
     """
     config: Any = body.config
-    if torch.is_grad_enabled() or body.training or config._attn_implementation != "sdpa":
+    if not is_plain(body):
         return None
     parts: Any = body
+    boolean = copy(config)
+    boolean._attn_implementation = "sdpa"  # masks that say yes or no
     words = {name: inputs[name] for name in ("input_ids", "inputs_embeds") if name in inputs}
     hidden: Tensor = parts.embeddings(**words)
     masks, angles = {}, {}
     for kind in set(config.layer_types):
         masks[kind] = _MASKS[kind](
-            config=config, inputs_embeds=hidden, attention_mask=inputs["attention_mask"]
+            config=boolean, inputs_embeds=hidden, attention_mask=inputs["attention_mask"]
         )
-        angles[kind] = _half(parts.rotary_emb(hidden, inputs["position_ids"], kind))
+        angles[kind] = _signed(parts.rotary_emb(hidden, inputs["position_ids"], kind))
     shape, hidden = hidden.shape, hidden.flatten(0, 1)
     for layer in parts.layers:
         kind = layer.attention_type
@@ -68,26 +76,58 @@ def rows_of_modernbert(
     return found
 
 
-def _half(angles: Angles) -> Angles:
-    """Cosines and sines, *shape* `B L 1 1 E/2`; transformers repeats them."""
-    cosine, sine = (values.chunk(2, -1)[0][:, :, None, None] for values in angles)
-    return cosine, sine
+def is_plain(body: PreTrainedModel) -> bool:
+    """Whether a `ModernBertModel` computes what `rows_of_modernbert` does."""
+    config, layers = body.config, cast(Any, body).layers
+    dropout = config.attention_dropout + config.mlp_dropout + config.embedding_dropout
+    return (
+        config._attn_implementation in _KINDS
+        and not (body.training and dropout > 0)
+        and all(type(layer) is ModernBertEncoderLayer for layer in layers)
+        and not (body.training and any(layer.gradient_checkpointing for layer in layers))
+    )
+
+
+def _signed(angles: Angles) -> Angles:
+    """Cosines, and sines of which the first half is negative, *shape* `B L 1 1 E`."""
+    cosine, sine = (values[:, :, None, None] for values in angles)
+    first, second = sine.chunk(2, -1)
+    return cosine, torch.cat([-first, second], -1)
 
 
 def _attend(layer: Any, hidden: Tensor, mask: Any, angles: Angles) -> Tensor:  # noqa: ANN401
     """The heads' outputs of a layer before their projection, *shape* `B·L D`."""
-    attention = layer.attn
-    joint = attention.Wqkv(layer.attn_norm(hidden)).unflatten(-1, (3, -1, attention.head_dim))
-    _turn(joint[:, :, :2], angles)
+    own = layer.attn
+    joint = own.Wqkv(layer.attn_norm(hidden)).unflatten(-1, (3, -1, own.head_dim))
+    turn = cast(Callable[..., Tensor], _Turn.apply)
+    joint = turn(joint, *(values.to(joint.dtype) for values in angles))
     query, key, value = (part.transpose(1, 2) for part in joint.unbind(2))
-    mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    mixed = attention(query, key, value, mask)
     return mixed.transpose(1, 2).reshape(-1, hidden.shape[-1])
 
 
+class _Turn(torch.autograd.Function):
+    """Rotary positions of queries and keys in place; a rotation's gradient is turned back."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, joint: Float[Tensor, "B L 3 H E"], cosine: Tensor, sine: Tensor
+    ) -> Float[Tensor, "B L 3 H E"]:
+        ctx.mark_dirty(joint)
+        ctx.save_for_backward(cosine, sine)
+        _turn(joint[:, :, :2], (cosine, sine))
+        return joint
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, outer: Tensor) -> tuple[Tensor, None, None]:
+        cosine, sine = ctx.saved_tensors  # type: ignore[attr-defined]
+        back = outer.clone()
+        _turn(back[:, :, :2], (cosine, -sine))
+        return back, None, None
+
+
 def _turn(pairs: Float[Tensor, "B L 2 H E"], angles: Angles) -> None:
-    """Rotary positions of queries and keys, in place (Su et al., arXiv 2104.09864, eq. 34)."""
+    """Turns each pair of numbers by its angle (Su et al., arXiv 2104.09864, eq. 34), in place."""
     cosine, sine = angles
-    first, second = pairs.chunk(2, -1)
-    turned = first * sine
-    first.mul_(cosine).addcmul_(second, sine, value=-1)
-    second.mul_(cosine).add_(turned)
+    other = pairs.roll(pairs.shape[-1] // 2, -1)
+    pairs.mul_(cosine).addcmul_(other, sine)
