@@ -211,11 +211,11 @@ def study(out: Path, learnt: Sequence[Sequence[str]], encoder: str, steps: int) 
     told = [{"prompt": " ".join(s[:3]), "completion": " " + " ".join(s[3:])} for s in learnt]
     contestants.keep(pairs, told)
     contestants.keep(texts, [{"text": " ".join(story)} for story in learnt])
-    of = ("--model", encoder, "--layer", "2", "--hidden", "192", "--decoder-steps", "600")
-    halves = (("endings", pairs, ENDING, steps), ("whole", texts, STORY, steps // 2))
-    for name, data, slots, count in halves:
-        size = ("--slots", str(slots), "--batch", "32", "--steps", str(count))
-        contestants.trained(out / name, "latent", "--data", str(data), *of, *size)
+    of = ("--model", encoder, "--layer", "2", "--hidden", "192", "--decoder-steps")
+    for name, data, slots, share in (("endings", pairs, ENDING, 1), ("whole", texts, STORY, 2)):
+        count = (str(600 // share), "--steps", str(steps // share))
+        size = ("--slots", str(slots), "--batch", str(32 // share))
+        contestants.trained(out / name, "latent", "--data", str(data), *of, *count, *size)
     judge = ("--model", str(out / "endings"), "--given", str(GIVEN), "--steps", "1000")
     contestants.trained(out / "judge", "classifier", "--data", str(pairs), *judge)
     return Study(
@@ -248,7 +248,12 @@ def main() -> None:
     parser = contestants.parser(__doc__)
     parser.add_argument("stories", type=Path, help="texts of five sentences, to learn from")
     parser.add_argument("--encoder", required=True, help="folder or hub name")
-    parser.add_argument("--steps", type=int, default=1500, help="of the endings; half for stories")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=1500,
+        help="of the endings; stories have half",
+    )
     parser.add_argument("--n", type=int, default=500, help="beginnings")
     parser.add_argument("--train", action="store_true", help="train the models and stop")
     options = parser.parse_args()

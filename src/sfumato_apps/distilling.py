@@ -35,6 +35,8 @@ from sfumato_apps.notes import Notes, ProgressLines
 from sfumato_apps.policies import open_writer
 from sfumato_apps.reading import encode_all, read_corpus
 
+_SLACK = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
@@ -70,8 +72,10 @@ def follow(plan: Distillation) -> None:
     runs.checkpoint_to_resume(plan.out, resume=False)
     device = PartialState(cpu=ranks.share_cpus()).device
     teacher = open_writer(plan.model, device=device)
-    latent = isinstance(teacher, LatentCheckpoint)
-    length = 2 * teacher.answers[0] if latent else plan.max_length
+    if isinstance(teacher, LatentCheckpoint):
+        length = 2 * teacher.answers[0]
+    else:
+        length = min(plan.max_length, (teacher.denoiser.max_length or plan.max_length) - _SLACK)
     examples = _examples(plan, teacher.vocabulary, length, notes)
     settings = {name: str(value) for name, value in asdict(plan).items()}
     metadata = {**teacher.metadata, "distilled": settings}
@@ -127,7 +131,7 @@ def _masked(plan: Distillation, teacher: Checkpoint, examples: list[Example], no
         raise UsageError(
             f"{teacher.process} is not masked noise: latent and masked models are distilled"
         )
-    lay = run.layout_of(words, slack=8, holes=0.3, answer_holes=0.0)
+    lay = run.layout_of(words, slack=_SLACK, holes=0.3, answer_holes=0.0)
     for number in range(plan.rounds):
         notes.say(f"round {number + 1} of {plan.rounds}")
         objective = ThroughTime(
