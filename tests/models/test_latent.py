@@ -175,6 +175,21 @@ def test_what_is_encoded_is_encoded_by_itself(make) -> None:
     assert not whole[:, 4:].any()
 
 
+@pytest.mark.parametrize("make", [bert, modernbert])
+@pytest.mark.parametrize("layer", [0, 1, 2, -1, -2, -3])
+def test_an_inner_layer_needs_none_of_those_after_it(make, layer: int) -> None:
+    codec, ids = codec_of(make(), layer), torch.tensor([[5, 9, 7, WORDS.pad]])
+    seen = ids != WORDS.pad
+    states = codec.body(ids, attention_mask=seen.long(), output_hidden_states=True).hidden_states
+    ran: list[int] = []
+    layers = getattr(codec.body, "layers", None) or codec.body.encoder.layer
+    for number, one in enumerate(layers, 1):
+        one.register_forward_hook(lambda *_, number=number: ran.append(number))
+    vectors = codec.encode(ids, seen)
+    torch.testing.assert_close(vectors[:, :3], states[layer][:, :3])
+    assert ran == [1, 2][: layer % 3] or layer in (0, -3)
+
+
 def test_a_row_with_nothing_to_encode_is_zeros() -> None:
     ids = torch.tensor([[5, 9], [WORDS.pad, WORDS.pad]])
     vectors = codec_of(bert()).encode(ids, torch.ones_like(ids, dtype=torch.bool))

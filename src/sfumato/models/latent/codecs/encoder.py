@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from sfumato.errors import ModelError, UsageError
 from sfumato.models.latent.codecs.bottleneck import Compressor, LatentDecoder
 from sfumato.models.latent.codecs.memory import Memory
+from sfumato.models.parts.families import FAMILIES, Family
 from sfumato.types import Condition
 
 
@@ -162,6 +163,36 @@ class EncoderCodec(nn.Module):
         if self.layer in (-1, int(self.body.config.num_hidden_layers)):
             last: Tensor = self.body(**inputs)[0]
             return last.float()
-        states = self.body(**inputs, output_hidden_states=True).hidden_states
-        chosen: Tensor = states[self.layer]
-        return chosen.float()
+        return self._early(inputs).float()
+
+    def _early(self, inputs: dict[str, Tensor]) -> Float[Tensor, "B L D"]:
+        """The output of an inner layer, without the layers after it where they can be found."""
+        depth = int(self.body.config.num_hidden_layers)
+        number = self.layer % (depth + 1)
+        path = FAMILIES.get(self.body.config.model_type, Family()).layers
+        named = dict(self.body.named_modules())
+        layers = [*named[path].children()] if path in named else []
+        if number == 0 or len(layers) != depth:
+            states = self.body(**inputs, output_hidden_states=True).hidden_states
+            chosen: Tensor = states[number]
+            return chosen
+
+        def stop(module: nn.Module, arguments: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            raise _Reached(output if isinstance(output, Tensor) else output[0])
+
+        hook = layers[number - 1].register_forward_hook(stop)
+        try:
+            self.body(**inputs)
+        except _Reached as reached:
+            return reached.output
+        finally:
+            hook.remove()
+        raise AssertionError("a body runs all of its layers")
+
+
+class _Reached(Exception):
+    """Ends a forward pass at the layer that is wanted."""
+
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self.output = output
