@@ -283,6 +283,8 @@ def test_compressed_vectors_do_not_depend_on_padding() -> None:
     torch.testing.assert_close(codec.encode(long, long >= 0), vectors)
     assert not torch.allclose(codec.encode(short[:, :2], short[:, :2] >= 0), vectors)
     assert codec.decode(vectors).shape == (1, 6, WORDS.size)
+    much = torch.cat([long[:, :3]] * 7, 1)  # more than it has places for
+    assert bool(codec.encode(much, much > 0).isfinite().all())
     told = codec.told(torch.cat([long, long]), torch.tensor([[True] * 5, [False] * 5]))
     assert told.attend.tolist() == [[True, True], [False, False]]
     torch.testing.assert_close(told.latents[:1], vectors)

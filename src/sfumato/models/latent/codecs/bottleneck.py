@@ -25,7 +25,7 @@ class Compressor(nn.Module):
         inside: width of what is compressed.
         width: `D`, of the vectors.
         latents: how many.
-        slots: the most slots of a text.
+        slots: places of a text; what stands behind them is not read.
         hidden: `W`.
         layers: their number.
         heads: of attention.
@@ -70,6 +70,7 @@ class Compressor(nn.Module):
         self, vectors: Float[Tensor, "B S C"], seen: Bool[Tensor, "B S"]
     ) -> Float[Tensor, "B N D"]:
         """The vectors of each text, read off the slots that hold tokens."""
+        vectors, seen = (x[:, : self.place.num_embeddings] for x in (vectors, seen))
         given = self.enter(vectors) + self.place.weight[: vectors.shape[1]]
         none = ~seen.any(1, keepdim=True)  # or attention would be a softmax over nothing
         x = self.ask.weight.expand(len(vectors), -1, -1)
