@@ -169,9 +169,8 @@ def latent_ways(
         return way
 
     def free(scale: float) -> Way:
-        return lambda value, seed: prompted(
-            model, replace(plain, guidance=Contrast(scale=scale)), f"{field}: {value}\n", n, seed
-        )
+        policy = replace(plain, guidance=Contrast(scale=scale) if scale else None)
+        return lambda value, seed: prompted(model, policy, f"{field}: {value}\n", n, seed)
 
     return (
         {
@@ -179,7 +178,7 @@ def latent_ways(
                 model, n=n, policy=plain, seed=seed, batch_size=n
             )
         }
-        | {f"latent, classifier {w:g}": classified(w) for w in (1.0, 3.0, 10.0, 30.0)}
+        | {f"latent, classifier {w:g}": classified(w) for w in (1.0, 30.0, 100.0, 300.0)}
         | {f"latent, prompt, w = {w:g}": free(w) for w in (0.0, 1.0, 2.0, 4.0)}
     )
 
