@@ -16,6 +16,8 @@ from sfumato.models.encoders import EncoderDenoiser
 # Of width D: the residual stream around two norms, in float32; in the products' precision what they
 # put out, query, key and value, what attention puts out and the same laid out anew for the next.
 _IN_FLOAT32, _STREAMS = 3, 7
+# Query and key are not kept twice where they are turned in place (`rows_of_modernbert`).
+_IN_PLACE = {"modernbert": 2}
 # Of the inner width: gated layers keep both halves, the activated one and the product.
 _GATED, _PLAIN = 4, 2
 _GATED_TYPES = {"modernbert", "nomic_bert", "eurobert"}
@@ -67,7 +69,8 @@ def memory_of(
     product = 2 if bf16 else 4
     inner = _GATED if settings.model_type in _GATED_TYPES else _PLAIN
     width, wide = int(settings.hidden_size), int(settings.intermediate_size)
-    token = width * (4 * _IN_FLOAT32 + product * _STREAMS) + wide * product * inner
+    streams = _STREAMS - _IN_PLACE.get(settings.model_type, 0)
+    token = width * (4 * _IN_FLOAT32 + product * streams) + wide * product * inner
     return Memory(
         weights=every * (6 if bf16 else 4),
         gradients=trained * 4,
