@@ -54,14 +54,15 @@ def rows_of_modernbert(
     if not is_plain(body):
         return None
     parts: Any = body
-    boolean = copy(config)
-    boolean._attn_implementation = "sdpa"  # masks that say yes or no
+    if config._attn_implementation != "sdpa":
+        config = copy(config)
+        config._attn_implementation = "sdpa"  # for masks that say yes or no
     words = {name: inputs[name] for name in ("input_ids", "inputs_embeds") if name in inputs}
     hidden: Tensor = parts.embeddings(**words)
     masks, angles = {}, {}
     for kind in set(config.layer_types):
         masks[kind] = _MASKS[kind](
-            config=boolean, inputs_embeds=hidden, attention_mask=inputs["attention_mask"]
+            config=config, inputs_embeds=hidden, attention_mask=inputs["attention_mask"]
         )
         angles[kind] = _signed(parts.rotary_emb(hidden, inputs["position_ids"], kind))
     shape, hidden = hidden.shape, hidden.flatten(0, 1)
