@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -255,7 +256,9 @@ def on_two_processes(out: Path, *arguments: object) -> subprocess.Popen[str]:
     """Starts the command in two processes that train together; without GPUs, over gloo."""
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
     launch += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
-    launch += ["--dynamo_backend", "no", "--main_process_port", "29613", "-m", "sfumato_apps.cli"]
+    with socket.create_server(("127.0.0.1", 0)) as free:  # two tests may run at the same time
+        port = str(free.getsockname()[1])
+    launch += ["--dynamo_backend", "no", "--main_process_port", port, "-m", "sfumato_apps.cli"]
     command = [*launch, "convert", *arguments, "--out", out, *QUICK, "--probed", "0"]
     return subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
 
@@ -290,6 +293,7 @@ def test_two_processes_stop_at_one_step(english: Path, tmp_path: Path) -> None:
         time.sleep(0.2)
     running.terminate()
     said = running.communicate()[1]
+    assert last_checkpoint(out) is not None, said
     stopped = load(out).metadata["steps"]
     assert said.count(f"stopped at step {stopped} and saved") == 2
     assert last_checkpoint(out) == out / f"checkpoint-{stopped}"
