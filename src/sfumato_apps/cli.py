@@ -31,6 +31,7 @@ RECIPES = (
     "latent",
     "classifier",
     "distill",
+    "align",
     "write",
     "fill",
     "edit",

@@ -15,7 +15,8 @@ from sfumato.training.trainer import DiffusionTrainer, StopOnSignal, last_checkp
 from sfumato_apps import ranks
 from sfumato_apps.notes import Notes
 
-SETTINGS_FILES = {name: f"{name}.yaml" for name in ("train", "convert", "latent", "classifier")}
+_RECIPES = ("train", "convert", "latent", "classifier", "align")
+SETTINGS_FILES = {name: f"{name}.yaml" for name in _RECIPES}
 
 
 class Interrupted(SfumatoError):

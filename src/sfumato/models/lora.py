@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -81,6 +84,31 @@ def merged(denoiser: EncoderDenoiser) -> EncoderDenoiser:
         parent, _, child = name.rpartition(".")
         setattr(plain.get_submodule(parent), child, adapter.get_base_layer())
     return plain.requires_grad_(requires_grad=True)
+
+
+@contextmanager
+def adapters_off(denoiser: nn.Module) -> Iterator[nn.Module]:
+    """The denoiser as it was before its adapters, inside a `with` block.
+
+    Args:
+        denoiser: with adapters; those of another thread would be off as well.
+
+    Raises:
+        UsageError: it has none.
+    """
+    found: list[Any] = [module for module in denoiser.modules() if _is_adapter(module)]
+    if not found:
+        raise UsageError(
+            "there are no low-rank adapters to switch off: make the policy by with_lora(model), or "
+            "give a frozen copy as the reference"
+        )
+    for module in found:
+        module.enable_adapters(False)
+    try:
+        yield denoiser
+    finally:
+        for module in found:
+            module.enable_adapters(True)
 
 
 def _is_adapter(module: nn.Module) -> bool:

@@ -110,6 +110,15 @@ class Learning(Protocol):
         ...
 
 
+@runtime_checkable
+class Reporting(Protocol):
+    """An objective that has more to log than its loss."""
+
+    def report(self) -> dict[str, float]:
+        """Figures since the last time, by their names in the log."""
+        ...
+
+
 def stage_of(objective: Learning, done: float) -> Learning:
     """The objective when this share of the training is done; the same if it has no stages."""
     now: Learning = objective.at(done) if isinstance(objective, Staged) else objective

@@ -13,7 +13,7 @@ from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -26,7 +26,7 @@ from sfumato.text.batching import buckets
 from sfumato.training.averaging import WeightAverage
 from sfumato.training.journal import Journal, JournalCallback
 from sfumato.training.muon import Muon, parameter_groups
-from sfumato.training.objectives import Encoded, Learning, Noised, stage_of
+from sfumato.training.objectives import Encoded, Learning, Noised, Reporting, stage_of
 
 WEIGHTS_FILE = "model.safetensors"
 Composer = Callable[[Sequence[Any], torch.Generator], Any]
@@ -76,7 +76,7 @@ class DiffusionTrainer(Trainer):
             args=args,
             train_dataset=examples,
             eval_dataset=examples[:1],
-            data_collator=_as_they_are,
+            data_collator=cast(Any, list),  # noise and layout need the global batch
         )
         self.loss_is_scaled_for_ga = True
         directory = Path(str(args.output_dir))
@@ -194,14 +194,19 @@ class DiffusionTrainer(Trainer):
         )
         return metrics
 
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Logs, beside the loss, what an objective that is `Reporting` found."""
+        if "loss" in logs and isinstance(self.objective, Reporting):
+            logs |= self.objective.report()
+        super().log(logs, start_time)
+
     def _save(
         self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
     ) -> None:
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
-        safetensors.torch.save_model(
-            self.accelerator.unwrap_model(self.model), str(folder / WEIGHTS_FILE)
-        )
+        model = self.accelerator.unwrap_model(self.model)
+        safetensors.torch.save_model(model, str(folder / WEIGHTS_FILE))
 
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
@@ -238,11 +243,6 @@ class LengthBuckets(torch.utils.data.Sampler[int]):
         # The one short batch must come last, or it would shift the borders of all after it.
         batches.sort(key=len, reverse=True)
         return chain.from_iterable(batches)
-
-
-def _as_they_are(examples: list[Encoded]) -> Any:  # noqa: ANN401
-    """A collator that collates nothing: noise and layout need the global batch."""
-    return examples
 
 
 def _as_dict(prepared: Any) -> dict[str, Tensor]:  # noqa: ANN401

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub import snapshot_download
@@ -29,6 +29,7 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers import (
     AutoModel,
+    AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -41,7 +42,12 @@ from transformers.utils import logging
 from sfumato.errors import ModelError
 from sfumato.text.vocabulary import Vocabulary, with_roles
 
-Kind = type[AutoModelForMaskedLM] | type[AutoModelForSequenceClassification] | type[AutoModel]
+Kind = (
+    type[AutoModelForMaskedLM]
+    | type[AutoModelForCausalLM]
+    | type[AutoModelForSequenceClassification]
+    | type[AutoModel]
+)
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -144,7 +150,7 @@ def read_network(
         )
     try:
         with quiet():
-            network, found = kind.from_pretrained(
+            network, found = cast(Any, kind).from_pretrained(
                 folder,
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,

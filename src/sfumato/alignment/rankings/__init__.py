@@ -1,0 +1,1 @@
+"""Ranked candidates: records, their sources, and batches of them."""

@@ -1,0 +1,162 @@
+"""The walk of `sfumato align`.
+
+files ─► rankings ─► examples ─► policy and reference ─► training ─► the aligned model
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+from accelerate import PartialState
+from transformers import PrinterCallback
+
+from sfumato.alignment.objective import PreferenceObjective, adapted, frozen
+from sfumato.alignment.rankings.formats import read_ranking
+from sfumato.alignment.rankings.sets import RankedExample, RankedRecord
+from sfumato.alignment.trainer import preference_trainer
+from sfumato.errors import DataError, UnusableError
+from sfumato.models.checkpoints import SHIPPED
+from sfumato.text.files import rows
+from sfumato.training.trainer import DiffusionTrainer
+from sfumato_apps import ranks, runs
+from sfumato_apps import training_run as run
+from sfumato_apps.aligning.families import Aligned, open_aligned
+from sfumato_apps.aligning.plan import AlignPlan
+from sfumato_apps.notes import Notes, ProgressLines
+from sfumato_apps.timing import steps_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rankings:
+    """What is learnt from, and what is measured on."""
+
+    train: Sequence[RankedExample]
+    held: Sequence[RankedExample]
+
+
+def follow(plan: AlignPlan) -> None:
+    """Walks from rankings to an aligned model.
+
+    Raises:
+        SfumatoError: see `runs`, `read_ranking` and `open_aligned`.
+    """
+    notes = Notes()
+    plan = replace(plan, bf16=runs.bf16_helps(wanted=plan.bf16, notes=notes))
+    chosen, link = plan.chosen(), plan.link()
+    resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
+    device = PartialState(cpu=ranks.share_cpus()).device
+    opened = open_aligned(plan, plan.model or str(SHIPPED), chosen.draws, device)
+    found = _rankings(plan, opened.encode, notes)
+    objective = PreferenceObjective(
+        estimator=opened.estimator,
+        loss=chosen.loss,
+        reference=(adapted if plan.lora else frozen(opened.network)) if chosen.referred else None,
+        link=link,
+        per_token=chosen.per_token,
+        anchor=chosen.anchor,
+    )
+    if link.noisy and chosen.draws < 8:
+        notes.say(
+            f"{plan.f_divergence_type}: its link is steep, so that the noise of {chosen.draws} "
+            "draws biases it; --draws 8 or more, js_divergence or reverse_kl are safer"
+        )
+    trainer, steps = _trainer(plan, opened, objective, found, notes)
+    size = sum(parameter.numel() for parameter in opened.network.parameters()) / 1e6
+    counts = f"{len(found.train)} rankings, {len(found.held)} held out, {steps} steps"
+    notes.say(f"{size:.1f}M parameters, {counts}")
+    if resumed is None and ranks.is_first():
+        opened.keep(opened.network, {})
+        runs.write_run("align", replace(plan, steps=steps, minutes=None).settings, plan.out)
+
+    def conclude() -> dict[str, Any]:
+        """The last validation, which the Trainer makes after the last step."""
+        logged = [one for one in trainer.state.log_history if "eval_rewards/accuracies" in one]
+        return {"quality": logged[-1]} if logged else {}
+
+    runs.carry_out(
+        trainer,
+        "align",
+        plan.out,
+        resumed=resumed,
+        notes=notes,
+        keep=lambda more: opened.keep(trainer.best_weights, more),
+        conclude=conclude,
+    )
+
+
+def _rankings(
+    plan: AlignPlan, encode: Callable[[RankedRecord], RankedExample], notes: Notes
+) -> Rankings:
+    """Reads and encodes; prompts are on one side of the split only."""
+    records = _read(plan, plan.data, notes)
+    held = _read(plan, plan.valid or [], notes)
+    if not plan.valid:
+        prompts = sorted({str(record.prompt) or record.completions[0] for record in records})
+        count = min(round(plan.valid_fraction * len(prompts)), plan.valid_texts)
+        apart = set(random.Random(plan.seed).sample(prompts, count))
+        held = [r for r in records if (str(r.prompt) or r.completions[0]) in apart]
+        records = [r for r in records if (str(r.prompt) or r.completions[0]) not in apart]
+    sides = []
+    for side in (records, held[: plan.valid_texts]):
+        examples = []
+        for record in side:
+            try:
+                examples.append(encode(record))
+            except UnusableError as error:
+                notes.skip(error)
+        sides.append(examples)
+    notes.sum_up()
+    if not sides[0]:
+        raise DataError(f"{plan.data[0]}: no ranking is left to learn from; see what was skipped")
+    return Rankings(train=sides[0], held=sides[1])
+
+
+def _read(plan: AlignPlan, paths: Sequence[str], notes: Notes) -> list[RankedRecord]:
+    found = []
+    for origin, load in chain.from_iterable(rows(path) for path in paths):
+        try:
+            found.append(read_ranking(load(), origin))
+        except DataError as error:
+            if plan.on_bad_line == "skip":
+                notes.skip(error)
+            else:
+                notes.skip_unusable(error)
+    return found
+
+
+def _trainer(
+    plan: AlignPlan, opened: Aligned, objective: PreferenceObjective, found: Rankings, notes: Notes
+) -> tuple[DiffusionTrainer, int]:
+    """The trainer, and its steps."""
+    group, steps = plan.batch * plan.accumulation, plan.steps
+    if steps is None and plan.minutes is not None:
+        of = (opened.network, objective, lambda some, _: opened.layout(some), found.train)
+        steps = ranks.agreed(steps_for(plan.minutes, *of, rows=group, bf16=plan.bf16, muon=False))
+    steps = steps or max(1, round(plan.epochs * len(found.train) / (group * ranks.count())))
+    rate = plan.learning_rate or (1e-4 if plan.lora else 1e-5)
+    trainer = preference_trainer(
+        opened.network.train(),
+        objective=objective,
+        examples=found.train,
+        layout=opened.layout,
+        held=found.held,
+        args=run.arguments(
+            plan.out,
+            steps=steps,
+            batch=plan.batch,
+            accumulation=plan.accumulation,
+            learning_rate=rate,
+            weight_decay=plan.weight_decay,
+            evaluate_every=plan.evaluate_every,
+            bf16=plan.bf16,
+            seed=plan.seed,
+            validate=bool(found.held),
+        ),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(ProgressLines(notes))
+    return trainer, steps
