@@ -142,7 +142,8 @@ class Pairwise:
         loss: of a margin.
         pairs: which ones: all, neighbours in rank, the best with each other one, or with the worst.
         by_place: weigh a pair by `|G_i − G_j|·|1/D_i − 1/D_j|`, D = log₂(1 + rank), G = 2^g − 1
-            with g falling evenly from 1 to 0 over the ranks (LiPO-λ, 2402.01878; RankDPO, 2410.18013).
+            with g falling evenly from 1 to 0 over the ranks (LiPO-λ, 2402.01878; RankDPO,
+            2410.18013).
 
     Example:
         >>> scores, ranks = torch.tensor([[2.0, 0.0]]), torch.tensor([[1, 2]])

@@ -11,7 +11,7 @@ Legend of shapes: `B` sets, `N` candidates, `K` draws, `S` slots, `L` positions 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -25,8 +25,10 @@ from sfumato.noise.gaussian import GaussianProcess
 from sfumato.noise.times import EvenTimes, LevelSampler
 from sfumato.text.batching import Example
 from sfumato.text.slots import lay_slots
-from sfumato.training.latents import LatentLearner, LevelWeighting, NoisedSlots, noise_weighting
+from sfumato.training.latents import LevelWeighting, NoisedSlots, Predicted, noise_weighting
 from sfumato.training.objectives import cut, moved
+
+Predictor = Callable[[NoisedSlots, GaussianProcess], Predicted]  # such as a LatentLearner
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,7 +153,7 @@ class VectorElbo:
         noise = torch.randn(shape, generator=generator)
         return NoisedVectors(**vars(batch), noise=noise, t=torch.stack(times).float())
 
-    def __call__(self, model: LatentLearner, noised: NoisedVectors) -> Float[Tensor, "B N K"]:
+    def __call__(self, model: Predictor, noised: NoisedVectors) -> Float[Tensor, "B N K"]:
         """Log-likelihoods, up to a constant of the text."""
         there = noised.ranks > 0
         row = there.nonzero()[:, 0]
