@@ -31,6 +31,8 @@ RECIPES = (
     "latent",
     "classifier",
     "distill",
+    "candidates",
+    "rank",
     "align",
     "write",
     "fill",

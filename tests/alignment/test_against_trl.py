@@ -9,10 +9,10 @@ import torch
 from tests.alignment.test_likelihood import llama
 from tests.training.worlds import WORDS
 
-from sfumato.alignment.divergences import Link, divergence
-from sfumato.alignment.likelihood import Causal
-from sfumato.alignment.losses import Hinge, Ipo, PairLoss, Pairwise, Robust, Sigmoid
-from sfumato.alignment.objective import PreferenceObjective, frozen
+from sfumato.alignment.learning.divergences import Link, divergence
+from sfumato.alignment.learning.likelihood import Causal
+from sfumato.alignment.learning.losses import Hinge, Ipo, PairLoss, Pairwise, Robust, Sigmoid
+from sfumato.alignment.learning.objective import PreferenceObjective, frozen
 from sfumato.alignment.rankings.sets import RankedRecord, encode_ranked, lay_rows
 from sfumato.models.checkpoints import pretrained_tokenizer
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfumato.alignment.divergences import (
+from sfumato.alignment.learning.divergences import (
     DIVERGENCES,
     JensenShannonLink,
     Link,
@@ -18,7 +18,7 @@ from sfumato.alignment.divergences import (
     PowerLink,
     divergence,
 )
-from sfumato.alignment.losses import Sigmoid
+from sfumato.alignment.learning.losses import Sigmoid
 from sfumato.errors import UsageError
 
 Curve = Callable[[Tensor], Tensor]

@@ -13,7 +13,7 @@ from tests.worlds import Oracle, World, dirichlet_world, states
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sfumato.alignment.likelihood import Causal, NoisedTokens, TokenElbo
+from sfumato.alignment.learning.likelihood import Causal, NoisedTokens, TokenElbo
 from sfumato.alignment.rankings.sets import (
     RankedRecord,
     RankedSets,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sfumato.alignment.losses import (
+from sfumato.alignment.learning.losses import (
     Hinge,
     Ipo,
     Pairs,

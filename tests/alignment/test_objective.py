@@ -15,13 +15,13 @@ import torch
 from tests.alignment.test_likelihood import EXAMPLES, RECORDS, SETS, llama
 from tests.training.worlds import WORDS, arguments, tiny
 
-from sfumato.alignment.divergences import divergence
-from sfumato.alignment.likelihood import Causal, TokenElbo
-from sfumato.alignment.losses import Hinge, Pairwise, PlackettLuce, Sigmoid
-from sfumato.alignment.objective import PreferenceObjective, adapted, frozen
-from sfumato.alignment.presets import METHODS, method
+from sfumato.alignment.learning.divergences import divergence
+from sfumato.alignment.learning.likelihood import Causal, TokenElbo
+from sfumato.alignment.learning.losses import Hinge, Pairwise, PlackettLuce, Sigmoid
+from sfumato.alignment.learning.objective import PreferenceObjective, adapted, frozen
+from sfumato.alignment.learning.presets import METHODS, method
+from sfumato.alignment.learning.trainer import preference_trainer
 from sfumato.alignment.rankings.sets import RankedExample, encode_ranked, lay_rows, lay_sets
-from sfumato.alignment.trainer import preference_trainer
 from sfumato.errors import UsageError
 from sfumato.models.encoders import EncoderDenoiser
 from sfumato.models.lora import with_lora

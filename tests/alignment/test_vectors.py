@@ -10,7 +10,12 @@ from tests.alignment.test_likelihood import EXAMPLES
 from tests.training.worlds import WORDS
 from torch import Tensor
 
-from sfumato.alignment.vectors import NoisedVectors, RankedSlots, VectorElbo, lay_ranked_slots
+from sfumato.alignment.learning.vectors import (
+    NoisedVectors,
+    RankedSlots,
+    VectorElbo,
+    lay_ranked_slots,
+)
 from sfumato.errors import UsageError
 from sfumato.models.latent.codecs.embedding import EmbeddingCodec
 from sfumato.models.latent.score_network import ScoreNetwork, ScoreSizes

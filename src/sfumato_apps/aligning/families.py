@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from sfumato.alignment.likelihood import Causal, Estimator, TokenElbo
+from sfumato.alignment.learning.likelihood import Causal, Estimator, TokenElbo
+from sfumato.alignment.learning.vectors import VectorElbo, lay_ranked_slots
 from sfumato.alignment.rankings.sets import (
     RankedExample,
     RankedRecord,
@@ -19,7 +20,6 @@ from sfumato.alignment.rankings.sets import (
     lay_rows,
     lay_sets,
 )
-from sfumato.alignment.vectors import VectorElbo, lay_ranked_slots
 from sfumato.errors import ModelError, UnusableError, UsageError
 from sfumato.models.checkpoints import Checkpoint, save
 from sfumato.models.encoders import EncoderDenoiser
@@ -68,7 +68,7 @@ def open_aligned(plan: AlignPlan, name: str, draws: int, device: torch.device) -
         UsageError: an option that the family has no use for.
     """
     folder = folders.locate(name)
-    if not is_latent(folder) and _writes_from_left(folder):
+    if writes_from_left(folder):
         return _causal(plan, folder, device)
     opened = open_writer(name, device=device)
     if isinstance(opened, LatentCheckpoint):
@@ -76,7 +76,10 @@ def open_aligned(plan: AlignPlan, name: str, draws: int, device: torch.device) -
     return _tokens(plan, opened, draws)
 
 
-def _writes_from_left(folder: Path) -> bool:
+def writes_from_left(folder: Path) -> bool:
+    """Whether a folder holds an autoregressive model of transformers."""
+    if is_latent(folder):
+        return False
     kinds = folders.read_config(folder).get("architectures") or []
     return any(kind.endswith("ForCausalLM") for kind in kinds)
 
@@ -133,11 +136,7 @@ def _latent(plan: AlignPlan, start: LatentCheckpoint, draws: int) -> Aligned:
 def _causal(plan: AlignPlan, folder: Path, device: torch.device) -> Aligned:
     """An autoregressive model of transformers."""
     _unadapted(plan, "autoregressive")
-    tokenizer = folders.read_tokenizer(folder)
-    opened = folders.read_network(folder, kind=AutoModelForCausalLM)
-    if opened.missing:
-        raise ModelError(f"{folder} lacks weights: {', '.join(opened.missing[:3])} …")
-    network = cast(nn.Module, opened.network).to(device)
+    network, tokenizer = open_causal(folder, device)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
 
     def keep(trained: nn.Module, found: Mapping[str, Any]) -> None:
@@ -152,6 +151,21 @@ def _causal(plan: AlignPlan, folder: Path, device: torch.device) -> Aligned:
         layout=lambda examples: lay_rows(examples, pad=int(pad or 0)),
         keep=keep,
     )
+
+
+def open_causal(
+    folder: Path, device: torch.device
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """An autoregressive model and its tokenizer.
+
+    Raises:
+        ModelError: it is broken, or lacks weights.
+    """
+    opened = folders.read_network(folder, kind=AutoModelForCausalLM)
+    if opened.missing:
+        raise ModelError(f"{folder} lacks weights: {', '.join(opened.missing[:3])} …")
+    cast(nn.Module, opened.network).to(device).eval()
+    return opened.network, folders.read_tokenizer(folder)
 
 
 def _encode_causal(

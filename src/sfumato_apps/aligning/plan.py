@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sfumato.alignment.divergences import Link, divergence
-from sfumato.alignment.losses import Pairs
-from sfumato.alignment.presets import Method, method
+from sfumato.alignment.learning.divergences import Link, divergence
+from sfumato.alignment.learning.losses import Pairs
+from sfumato.alignment.learning.presets import Method, method
 
 
 @dataclass(frozen=True, kw_only=True)

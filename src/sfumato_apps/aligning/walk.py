@@ -14,10 +14,10 @@ from typing import Any
 from accelerate import PartialState
 from transformers import PrinterCallback
 
-from sfumato.alignment.objective import PreferenceObjective, adapted, frozen
+from sfumato.alignment.learning.objective import PreferenceObjective, adapted, frozen
+from sfumato.alignment.learning.trainer import preference_trainer
 from sfumato.alignment.rankings.formats import read_ranking
 from sfumato.alignment.rankings.sets import RankedExample, RankedRecord
-from sfumato.alignment.trainer import preference_trainer
 from sfumato.errors import DataError, UnusableError
 from sfumato.models.checkpoints import SHIPPED
 from sfumato.text.files import rows

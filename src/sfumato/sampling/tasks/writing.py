@@ -119,7 +119,7 @@ def complete(
 
 def complete_each(
     model: Writer,
-    texts: Sequence[str],
+    texts: Sequence[str | Sequence[Message]],
     *,
     lengths: Sequence[int] | None = None,
     policy: Policy | None = None,
@@ -130,7 +130,7 @@ def complete_each(
 
     Args:
         model: a checkpoint.
-        texts: what to go on from.
+        texts: what to go on from; turns of a dialogue are answered.
         lengths: the most tokens to write after each; if not given, as `write` chooses them.
         policy: how to write, as in `write`.
         seed: seed of the first text.
@@ -150,7 +150,7 @@ def complete_each(
     chosen = policy_for(model, policy, steps=steps, usual=_USUAL)
     samples = run(model, rows, How(policy=chosen, batch_size=batch_size))
     return [
-        replace(one, text=one.text.removeprefix(text))
+        replace(one, text=one.text.removeprefix(text if isinstance(text, str) else ""))
         for one, text in zip(samples, texts, strict=True)
     ]
 

@@ -21,9 +21,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sfumato.alignment.divergences import REVERSE_KL, Link
-from sfumato.alignment.likelihood import Estimator
-from sfumato.alignment.losses import PreferenceLoss, better
+from sfumato.alignment.learning.divergences import REVERSE_KL, Link
+from sfumato.alignment.learning.likelihood import Estimator
+from sfumato.alignment.learning.losses import PreferenceLoss, better
 from sfumato.errors import UsageError
 from sfumato.models.lora import adapters_off
 

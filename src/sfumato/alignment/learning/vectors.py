@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sfumato.alignment.likelihood import placed
+from sfumato.alignment.learning.likelihood import placed
 from sfumato.alignment.rankings.sets import RankedExample
 from sfumato.errors import UsageError
 from sfumato.noise.gaussian import GaussianProcess

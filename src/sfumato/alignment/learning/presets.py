@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from sfumato.alignment.losses import (
+from sfumato.alignment.learning.losses import (
     Hinge,
     Ipo,
     Pairs,

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from sfumato.alignment.objective import Meter, PreferenceObjective
+from sfumato.alignment.learning.objective import Meter, PreferenceObjective
 from sfumato.alignment.rankings.sets import RankedExample
 from sfumato.errors import UsageError
 from sfumato.training.trainer import DiffusionTrainer

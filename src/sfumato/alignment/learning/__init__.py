@@ -1,0 +1,1 @@
+"""Learning from rankings: links, losses, likelihoods, the objective and its trainer."""

@@ -1,0 +1,158 @@
+"""`sfumato candidates` and `rank`: from prompts to rankings, with what can go wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.alignment.test_likelihood import llama
+from tests.apps.test_align import model
+from tests.apps.test_cli import call
+from tests.training.worlds import WORDS
+
+from sfumato.alignment.rankings.formats import read_ranking
+from sfumato.models.checkpoints import pretrained_tokenizer
+
+__all__ = ["model"]  # a fixture
+
+SHORT = ["--length", "6", "--n", "2", "--batch", "2"]
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four texts, the last one as a turn."""
+    path = tmp_path_factory.mktemp("data") / "prompts.jsonl"
+    rows: list[dict[str, Any]] = [{"prompt": f"{name} "} for name in ("Ann", "Bob", "Eve")]
+    rows.append({"messages": [{"role": "user", "content": "Tom"}]})
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_ways_and_a_run_that_goes_on(model: Path, prompts: Path, tmp_path: Path) -> None:
+    """Two temperatures by two step counts, twice each; a torn file is gone on with, the same."""
+    out, again = tmp_path / "c.jsonl", tmp_path / "again.jsonl"
+    ways = ["--temperatures", "0.5", "--temperatures", "1", "--step-counts", "2"]
+    run = ["--model", model, "--prompts", prompts, *SHORT, *ways, "--step-counts", "4"]
+    assert call("candidates", "--out", out, *run) == 0
+    rows = lines(out)
+    assert [row["prompt"] for row in rows[:3]] == ["Ann ", "Bob ", "Eve "]
+    assert rows[3]["prompt"] == [{"role": "user", "content": "Tom"}]
+    assert all(len(row["completions"]) == len(row["source"]) == 8 for row in rows)
+    assert len({*rows[0]["source"]}) == 4
+    torn = out.read_bytes()
+    again.write_bytes(torn[: torn.index(b"\n") + 30])
+    assert call("candidates", "--out", again, *run) == 0
+    assert again.read_bytes() == torn
+    assert call("candidates", "--out", again, *run) == 0  # nothing is left to do
+    assert again.read_bytes() == torn
+
+
+def test_free_texts_differ(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "c.jsonl"
+    run = ["--model", model, "--sets", "3", "--n", "3", "--length", "8"]
+    assert call("candidates", "--out", out, *run) == 0
+    texts = [text for row in lines(out) for text in row["completions"]]
+    assert len(texts) == 9
+    assert len({*texts}) > 5
+
+
+def test_an_autoregressive_model_writes(prompts: Path, tmp_path: Path) -> None:
+    """A text depends on its prompt and number, not on its neighbours."""
+    folder, rows = tmp_path / "llama", []
+    llama().save_pretrained(folder)
+    pretrained_tokenizer(WORDS).save_pretrained(folder)
+    head = tmp_path / "head.jsonl"
+    head.write_text("\n".join(prompts.read_text().splitlines()[:3]))
+    for batch in ("1", "3"):
+        out = tmp_path / f"{batch}.jsonl"
+        run = ["--model", folder, "--prompts", head, "--n", "2", "--length", "6"]
+        assert call("candidates", "--out", out, *run, "--batch", batch) == 0
+        rows.append(lines(out))
+    assert rows[0] == rows[1]
+    assert any(text for row in rows[0] for text in row["completions"])
+    assert call("candidates", "--out", tmp_path / "x", *run, "--step-counts", "4") == 2
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """Candidates whose order is known: the more cats, the better."""
+    path = tmp_path / "c.jsonl"
+    rows = [
+        {"prompt": "I see ", "completions": ["a cat.", "a cat and a cat.", "rain.", "no one."]},
+        {"prompt": "", "completions": ["Rain.", "Rain.", "No."]},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+def test_rankings_by_a_sum_of_rewards(
+    written: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """5·cats a word − distance from four words: the second first, then the first."""
+    out = tmp_path / "r.jsonl"
+    by = ["--by", "5*pattern:cat", "--by", "length:4"]
+    assert call("rank", "--data", written, *by, "--out", out) == 0
+    (row,) = lines(out)
+    record = read_ranking(row, "")
+    assert record.completions[:2] == ("a cat.", "a cat and a cat.")
+    assert record.scores is not None
+    assert record.scores[:2] == pytest.approx([5 / 2 - 0.5, 5 * 2 / 5 - 0.25])
+    said = capfd.readouterr().err
+    assert "1 rankings (1 of 4 texts)" in said or "1 rankings" in said
+    assert "no order" in said or "not all the same" in said or "two or more" in said
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("pairs", {"prompt": "I see ", "chosen": "a cat.", "rejected": "no one."}),
+        ("labels", {"prompt": "I see ", "completion": "a cat.", "label": True}),
+    ],
+)
+def test_forms_of_trl(form: str, expected: dict[str, Any], written: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.jsonl"
+    run = ["--data", written, "--by", "pattern:cat", "--out", out, "--most", "2"]
+    assert call("rank", *run, "--form", form) == 0
+    assert lines(out)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--by", "nice"], 2, "names no reward"),
+        (["--by", "x*length:4"], 2, "a number before the star"),
+        (["--by", "length:four"], 2, "a number of words"),
+        (["--by", "pattern:("], 2, "no regular expression"),
+        (["--by", "valence:/no/such"], 3, "words and valences"),
+        (["--by", "length:4", "--chosen", "1"], 2, "need each other"),
+        (["--by", "length:4", "--most", "1"], 2, "--most ≥ 2"),
+        (["--by", "pattern:zebra"], 3, "no candidates could be ranked"),
+    ],
+)
+def test_rank_refuses(
+    options: list[str], code: int, message: str, written: Path, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert call("rank", "--data", written, "--out", tmp_path / "r", *options) == code
+    assert message in capfd.readouterr().err
+
+
+def test_candidates_refuse(
+    model: Path, prompts: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No prompts, both kinds, rows that ask nothing, a file of other prompts."""
+    out = tmp_path / "c.jsonl"
+    assert call("candidates", "--out", out, "--model", model) == 2
+    assert call("candidates", "--out", out, "--prompts", prompts, "--sets", "2") == 2
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"label": 1}')
+    assert call("candidates", "--out", out, "--model", model, "--prompts", bad) == 3
+    out.write_text('{"prompt": "Zoe "}\n')
+    assert call("candidates", "--out", out, "--model", model, "--prompts", prompts, *SHORT) == 2
+    assert "other prompts" in capfd.readouterr().err
