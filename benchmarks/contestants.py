@@ -53,6 +53,11 @@ def trained(folder: Path, command: str, *options: str) -> None:
         (folder / _TIME).write_text(f"{_cpu_seconds() - before:.0f}")
 
 
+def command(name: str, *options: str) -> None:
+    """A command of sfumato in a process of its own."""
+    subprocess.run([sys.executable, "-m", sfumato_apps.cli.__name__, name, *options], check=True)
+
+
 def keep(path: Path, rows: Iterable[Mapping[str, Any]]) -> str:
     """Writes JSON lines; the path, for a command."""
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
