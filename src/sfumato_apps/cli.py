@@ -33,6 +33,7 @@ RECIPES = (
     "distill",
     "candidates",
     "rank",
+    "reward",
     "align",
     "write",
     "fill",

@@ -12,8 +12,13 @@ from tests.alignment.test_likelihood import llama
 from tests.apps.test_cli import call
 from tests.apps.test_latent import SIZES
 from tests.training.worlds import TEXTS, WORDS
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
+from sfumato.alignment.scoring.learnt import new_reward
 from sfumato.models.checkpoints import load, pretrained_tokenizer
 from sfumato.models.latent.storage import load_latent
 
@@ -165,3 +170,32 @@ def test_refusals(
     assert call("align", *run) == code
     assert message in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_learnt_reward(
+    model: Path, rankings: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It learns which is better, is an ordinary classifier, ranks, and can be gone on with."""
+    out, ranked = tmp_path / "reward", tmp_path / "ranked.jsonl"
+    run = ["--model", model, "--data", rankings, "--steps", "24", "--batch", "4"]
+    run += ["--learning-rate", "3e-3", "--evaluate-every", "12", "--valid-fraction", "0.3"]
+    assert call("reward", "--out", out, *run) == 0
+    assert "accuracy 1" in capfd.readouterr().err
+    found = AutoModelForSequenceClassification.from_pretrained(out)
+    assert found.config.id2label == {0: "reward"}
+    data = tmp_path / "c.jsonl"
+    data.write_text(json.dumps({"completions": ["Ann sees rain.", "Ann likes tea."]}))
+    assert call("rank", "--data", data, "--by", f"reward:{out}", "--out", ranked) == 0
+    row = json.loads(ranked.read_text())
+    assert row["completions"][0] == "Ann likes tea."
+    shutil.rmtree(out / "checkpoint-24")
+    assert call("reward", "--preset", out / "reward.yaml", "--resume") == 0
+    again = AutoModelForSequenceClassification.from_pretrained(out).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in found.state_dict().items())
+
+
+def test_rewards_begin_alike(model: Path) -> None:
+    """The head depends on the seed only; the body is the encoder's."""
+    one, two, other = (new_reward(model, seed=seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one)

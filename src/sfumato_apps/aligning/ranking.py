@@ -14,6 +14,7 @@ from typing import Any
 from sfumato.alignment.rankings.formats import row_of, trl_labels, trl_pairs
 from sfumato.alignment.rankings.ranking import Ranking, Strategy
 from sfumato.alignment.rankings.sets import RankedRecord
+from sfumato.alignment.scoring.learnt import learnt
 from sfumato.alignment.scoring.rewards import Fluency, Length, Pattern, Weighted, valences
 from sfumato.errors import DataError, UnusableError, UsageError
 from sfumato.models.scorers import classifier
@@ -108,7 +109,8 @@ def _reward(name: str) -> Scorer:
         return classifier(folder, label=label)
     raise UsageError(
         f"{name!r} names no reward: expected FOLDER@LABEL, a word list FILE.txt, valence:FILE, "
-        "pattern:REGEX, length:N or fluency:FOLDER, perhaps with less: or a weight and * before it"
+        "pattern:REGEX, length:N, fluency:FOLDER or reward:FOLDER, perhaps with less: or a weight "
+        "and * before it"
     )
 
 
@@ -131,6 +133,7 @@ _KINDS: Mapping[str, Callable[[str], Scorer]] = MappingProxyType(
         "valence": _valence,
         "pattern": lambda expression: Pattern(expression=expression),
         "fluency": lambda folder: Fluency(model=folder),
+        "reward": learnt,
     }
 )
 

@@ -5,10 +5,7 @@ files ─► rankings ─► examples ─► policy and reference ─► trainin
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import replace
 from typing import Any
 
 from accelerate import PartialState
@@ -16,26 +13,15 @@ from transformers import PrinterCallback
 
 from sfumato.alignment.learning.objective import PreferenceObjective, adapted, frozen
 from sfumato.alignment.learning.trainer import preference_trainer
-from sfumato.alignment.rankings.formats import read_ranking
-from sfumato.alignment.rankings.sets import RankedExample, RankedRecord
-from sfumato.errors import DataError, UnusableError
 from sfumato.models.checkpoints import SHIPPED
-from sfumato.text.files import rows
 from sfumato.training.trainer import DiffusionTrainer
 from sfumato_apps import ranks, runs
 from sfumato_apps import training_run as run
 from sfumato_apps.aligning.families import Aligned, open_aligned
+from sfumato_apps.aligning.material import Rankings, read_rankings
 from sfumato_apps.aligning.plan import AlignPlan
 from sfumato_apps.notes import Notes, ProgressLines
 from sfumato_apps.timing import steps_for
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rankings:
-    """What is learnt from, and what is measured on."""
-
-    train: Sequence[RankedExample]
-    held: Sequence[RankedExample]
 
 
 def follow(plan: AlignPlan) -> None:
@@ -50,7 +36,16 @@ def follow(plan: AlignPlan) -> None:
     resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
     device = PartialState(cpu=ranks.share_cpus()).device
     opened = open_aligned(plan, plan.model or str(SHIPPED), chosen.draws, device)
-    found = _rankings(plan, opened.encode, notes)
+    found = read_rankings(
+        plan.data,
+        plan.valid or [],
+        opened.encode,
+        fraction=plan.valid_fraction,
+        most=plan.valid_texts,
+        skip_bad=plan.on_bad_line == "skip",
+        seed=plan.seed,
+        notes=notes,
+    )
     objective = PreferenceObjective(
         estimator=opened.estimator,
         loss=chosen.loss,
@@ -86,46 +81,6 @@ def follow(plan: AlignPlan) -> None:
         keep=lambda more: opened.keep(trainer.best_weights, more),
         conclude=conclude,
     )
-
-
-def _rankings(
-    plan: AlignPlan, encode: Callable[[RankedRecord], RankedExample], notes: Notes
-) -> Rankings:
-    """Reads and encodes; prompts are on one side of the split only."""
-    records = _read(plan, plan.data, notes)
-    held = _read(plan, plan.valid or [], notes)
-    if not plan.valid:
-        prompts = sorted({str(record.prompt) or record.completions[0] for record in records})
-        count = min(round(plan.valid_fraction * len(prompts)), plan.valid_texts)
-        apart = set(random.Random(plan.seed).sample(prompts, count))
-        held = [r for r in records if (str(r.prompt) or r.completions[0]) in apart]
-        records = [r for r in records if (str(r.prompt) or r.completions[0]) not in apart]
-    sides = []
-    for side in (records, held[: plan.valid_texts]):
-        examples = []
-        for record in side:
-            try:
-                examples.append(encode(record))
-            except UnusableError as error:
-                notes.skip(error)
-        sides.append(examples)
-    notes.sum_up()
-    if not sides[0]:
-        raise DataError(f"{plan.data[0]}: no ranking is left to learn from; see what was skipped")
-    return Rankings(train=sides[0], held=sides[1])
-
-
-def _read(plan: AlignPlan, paths: Sequence[str], notes: Notes) -> list[RankedRecord]:
-    found = []
-    for origin, load in chain.from_iterable(rows(path) for path in paths):
-        try:
-            found.append(read_ranking(load(), origin))
-        except DataError as error:
-            if plan.on_bad_line == "skip":
-                notes.skip(error)
-            else:
-                notes.skip_unusable(error)
-    return found
 
 
 def _trainer(

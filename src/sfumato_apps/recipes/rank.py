@@ -22,9 +22,10 @@ def rank(
     """Scores candidates, orders them and writes rankings.
 
     A reward is a classifier FOLDER_OR_HUB_NAME@LABEL, a word list FILE.txt, words with valences
-    valence:FILE, a regular expression pattern:REGEX, a wanted number of words length:N, or an
-    autoregressive model's log-probability fluency:FOLDER; less: before it turns it round, a number
-    and a star weigh it. Several are added up.
+    valence:FILE, a regular expression pattern:REGEX, a wanted number of words length:N, an
+    autoregressive model's log-probability fluency:FOLDER, or what `sfumato reward` has learnt
+    reward:FOLDER; less: before it turns it round, a number and a star weigh it. Several are added
+    up.
 
     $ sfumato rank --data candidates.jsonl --by my-classifier@positive --out rankings.jsonl
     $ sfumato rank --data c.jsonl --by valence:vader.txt --by "0.2*length:12" --out rankings.jsonl
