@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from sfumato.alignment.rankings.causal import causal_prompt
 from sfumato.errors import UsageError
 from sfumato.sampling.tasks import Policy, Writer, complete_each
 from sfumato.text.dialogue import Message
@@ -133,7 +134,7 @@ def causal_way(
     """
 
     def write(prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[str]:
-        rows = [_ids(prompt, tokenizer) for prompt in prompts]
+        rows = [causal_prompt(prompt, tokenizer) for prompt in prompts]
         found: list[str] = []
         for start in range(0, len(rows), batch_size):
             some, numbers = rows[start : start + batch_size], seeds[start : start + batch_size]
@@ -143,22 +144,11 @@ def causal_way(
     return Way(name=name, write=write)
 
 
-def _ids(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """What the model goes on from; never empty."""
-    if isinstance(prompt, str):
-        bos = [] if tokenizer.bos_token_id is None else [int(tokenizer.bos_token_id)]
-        ids = [*bos, *tokenizer.encode(prompt, add_special_tokens=False)]
-        return ids or [int(tokenizer.eos_token_id or 0)]
-    turns = [vars(turn) for turn in prompt]
-    text: Any = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    return [*tokenizer.encode(text, add_special_tokens=False)]
-
-
 @torch.no_grad()
 def _drawn(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[list[int]],
+    rows: Sequence[tuple[int, ...]],
     seeds: Sequence[int],
     length: int,
     temperature: float,
@@ -167,7 +157,7 @@ def _drawn(
     network: Any = model
     pad = int(tokenizer.pad_token_id or tokenizer.eos_token_id or 0)
     wide, device = max(map(len, rows)), network.device
-    ids = torch.tensor([[pad] * (wide - len(row)) + row for row in rows], device=device)
+    ids = torch.tensor([[pad] * (wide - len(row)) + [*row] for row in rows], device=device)
     attend = torch.tensor([[0] * (wide - len(row)) + [1] * len(row) for row in rows], device=device)
     sources = [torch.Generator().manual_seed(seed) for seed in seeds]
     cache, inputs, written = None, ids, [list[int]() for _ in rows]

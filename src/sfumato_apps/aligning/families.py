@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from sfumato.alignment.learning.likelihood import Causal, Estimator, TokenElbo
 from sfumato.alignment.learning.vectors import VectorElbo, lay_ranked_slots
+from sfumato.alignment.rankings.causal import encode_causal
 from sfumato.alignment.rankings.sets import (
     RankedExample,
     RankedRecord,
@@ -20,7 +22,7 @@ from sfumato.alignment.rankings.sets import (
     lay_rows,
     lay_sets,
 )
-from sfumato.errors import ModelError, UnusableError, UsageError
+from sfumato.errors import ModelError, UsageError
 from sfumato.models.checkpoints import Checkpoint, save
 from sfumato.models.encoders import EncoderDenoiser
 from sfumato.models.latent.storage import LatentCheckpoint, is_latent, save_latent
@@ -29,10 +31,29 @@ from sfumato.models.storage import folders
 from sfumato.noise.times import ExactCount, Stratified
 from sfumato.sampling.ancestral import marks_noise
 from sfumato.sampling.tasks import specials_of
-from sfumato.text.batching import Example
 from sfumato.training.latents import LatentLearner
-from sfumato_apps.aligning.plan import AlignPlan
 from sfumato_apps.policies import open_writer
+
+_ALIGNED, _ABOUT = "aligned", "aligned.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How texts are read, whatever the family.
+
+    Attributes:
+        max_length: the most tokens of prompt and text.
+        draws: noise draws a text.
+        slack: spare slots behind the longest text of a ranking.
+        lora: rank of low-rank adapters; 0 for none.
+        seed: of the adapters.
+    """
+
+    max_length: int
+    draws: int
+    slack: int = 0
+    lora: int = 0
+    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,23 +65,24 @@ class Aligned:
         estimator: how likely it finds texts.
         encode: a ranking to ids.
         layout: rankings to a batch.
-        keep: saves a trained network with what was found of it.
+        keep: saves a trained network in a folder, with what is known of its alignment.
+        about: what was known of its alignment when it was opened.
     """
 
     network: nn.Module
     estimator: Estimator
     encode: Callable[[RankedRecord], RankedExample]
     layout: Callable[[Sequence[RankedExample]], Any]
-    keep: Callable[[nn.Module, Mapping[str, Any]], None]
+    keep: Callable[[nn.Module, Path, Mapping[str, Any]], None]
+    about: Mapping[str, Any]
 
 
-def open_aligned(plan: AlignPlan, name: str, draws: int, device: torch.device) -> Aligned:
+def open_aligned(name: str | Path, reading: Reading, device: torch.device) -> Aligned:
     """Opens a model of any family.
 
     Args:
-        plan: the options.
         name: folder or hub name.
-        draws: noise draws a text.
+        reading: how texts are read.
         device: where it goes.
 
     Raises:
@@ -69,11 +91,11 @@ def open_aligned(plan: AlignPlan, name: str, draws: int, device: torch.device) -
     """
     folder = folders.locate(name)
     if writes_from_left(folder):
-        return _causal(plan, folder, device)
-    opened = open_writer(name, device=device)
+        return _causal(reading, folder, device)
+    opened = open_writer(str(folder), device=device)
     if isinstance(opened, LatentCheckpoint):
-        return _latent(plan, opened, draws)
-    return _tokens(plan, opened, draws)
+        return _latent(reading, opened)
+    return _tokens(reading, opened)
 
 
 def writes_from_left(folder: Path) -> bool:
@@ -84,73 +106,77 @@ def writes_from_left(folder: Path) -> bool:
     return any(kind.endswith("ForCausalLM") for kind in kinds)
 
 
-def _tokens(plan: AlignPlan, start: Checkpoint, draws: int) -> Aligned:
+def _tokens(reading: Reading, start: Checkpoint) -> Aligned:
     """Masked or uniform noise."""
-    words = start.vocabulary
-    most = min(plan.max_length, (start.denoiser.max_length or plan.max_length) - plan.slack)
+    words, slack = start.vocabulary, reading.slack
+    most = min(reading.max_length, (start.denoiser.max_length or reading.max_length) - slack)
     times = ExactCount() if marks_noise(start.process, specials_of(words)) else Stratified()
     policy = start.denoiser
-    if plan.lora:
-        policy = with_lora(policy, rank=plan.lora, seed=plan.seed)
+    if reading.lora:
+        policy = with_lora(policy, rank=reading.lora, seed=reading.seed)
 
-    def keep(network: nn.Module, found: Mapping[str, Any]) -> None:
+    def keep(network: nn.Module, out: Path, about: Mapping[str, Any]) -> None:
         denoiser = cast(EncoderDenoiser, network)
-        metadata = {**start.metadata, "aligned": {**plan.settings, **found}}
-        save(replace(start, denoiser=denoiser, metadata=metadata), plan.out)
+        save(replace(start, denoiser=denoiser, metadata=_with(start.metadata, about)), out)
 
     return Aligned(
         network=policy,
-        estimator=TokenElbo(process=start.process, draws=draws, times=times),
+        estimator=TokenElbo(process=start.process, draws=reading.draws, times=times),
         encode=lambda record: encode_ranked(record, words, max_length=most),
-        layout=lambda examples: lay_sets(examples, words, slack=plan.slack),
+        layout=lambda examples: lay_sets(examples, words, slack=slack),
         keep=keep,
+        about=start.metadata.get(_ALIGNED, {}),
     )
 
 
-def _latent(plan: AlignPlan, start: LatentCheckpoint, draws: int) -> Aligned:
+def _latent(reading: Reading, start: LatentCheckpoint) -> Aligned:
     """Gaussian noise on vectors; the codec stays as it is."""
-    _unadapted(plan, "latent")
-    words, sizes = start.vocabulary, start.denoiser.sizes
-    learner = LatentLearner(start.denoiser, start.codec)
+    _unadapted(reading, "latent")
+    words, sizes, codec = start.vocabulary, start.denoiser.sizes, start.codec
+    learner = LatentLearner(start.denoiser, codec)
     learner.codec.requires_grad_(False)
 
-    def keep(network: nn.Module, found: Mapping[str, Any]) -> None:
+    def keep(network: nn.Module, out: Path, about: Mapping[str, Any]) -> None:
         denoiser = cast(LatentLearner, network).denoiser
-        metadata = {**start.metadata, "aligned": {**plan.settings, **found}}
-        save_latent(replace(start, denoiser=denoiser, metadata=metadata), plan.out)
+        save_latent(replace(start, denoiser=denoiser, metadata=_with(start.metadata, about)), out)
 
     return Aligned(
         network=learner,
         estimator=VectorElbo(
-            process=start.process,
-            width=start.codec.width,
-            latents=start.codec.latents,
-            draws=draws,
+            process=start.process, width=codec.width, latents=codec.latents, draws=reading.draws
         ),
-        encode=lambda record: encode_ranked(record, words, max_length=plan.max_length),
+        encode=lambda record: encode_ranked(record, words, max_length=reading.max_length),
         layout=lambda examples: lay_ranked_slots(examples, slots=sizes.slots, pad=words.pad),
         keep=keep,
+        about=start.metadata.get(_ALIGNED, {}),
     )
 
 
-def _causal(plan: AlignPlan, folder: Path, device: torch.device) -> Aligned:
+def _causal(reading: Reading, folder: Path, device: torch.device) -> Aligned:
     """An autoregressive model of transformers."""
-    _unadapted(plan, "autoregressive")
+    _unadapted(reading, "autoregressive")
     network, tokenizer = open_causal(folder, device)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    notes = folder / _ABOUT
 
-    def keep(trained: nn.Module, found: Mapping[str, Any]) -> None:
+    def keep(trained: nn.Module, out: Path, about: Mapping[str, Any]) -> None:
         with folders.quiet():
-            cast(PreTrainedModel, trained).save_pretrained(plan.out)
-            tokenizer.save_pretrained(plan.out)
+            cast(PreTrainedModel, trained).save_pretrained(out)
+            tokenizer.save_pretrained(out)
+        (out / _ABOUT).write_text(json.dumps(about, ensure_ascii=False, indent=2))
 
     return Aligned(
         network=network,
         estimator=Causal(),
-        encode=lambda record: _encode_causal(record, tokenizer, plan.max_length),
+        encode=lambda record: encode_causal(record, tokenizer, max_length=reading.max_length),
         layout=lambda examples: lay_rows(examples, pad=int(pad or 0)),
         keep=keep,
+        about=json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else {},
     )
+
+
+def _with(metadata: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+    return {**metadata, _ALIGNED: {**about}}
 
 
 def open_causal(
@@ -168,32 +194,6 @@ def open_causal(
     return opened.network, folders.read_tokenizer(folder)
 
 
-def _encode_causal(
-    record: RankedRecord, tokenizer: PreTrainedTokenizerBase, longest: int
-) -> RankedExample:
-    """Prompt, completion and end of text; turns by the tokenizer's template."""
-    if isinstance(record.prompt, str):
-        start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-        before = [*start, *tokenizer.encode(record.prompt, add_special_tokens=False)]
-    else:
-        turns = [vars(turn) for turn in record.prompt]
-        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        before = tokenizer.encode(cast(str, text), add_special_tokens=False)
-    found = []
-    for completion in record.completions:
-        after = tokenizer.encode(completion, add_special_tokens=False)
-        ids = tuple([*before, *after, tokenizer.eos_token_id][:longest])
-        if len(before) >= len(ids) or not before:
-            raise UnusableError(
-                f"the prompt takes {len(before)} tokens of {longest}, none is left for the answer",
-                reason="answer cut away",
-                place=record.origin,
-            )
-        flags = (False,) * len(before) + (True,) * (len(ids) - len(before))
-        found.append(Example(ids=ids, trained=flags, origin=record.origin))
-    return RankedExample(candidates=tuple(found), ranks=record.ranks)
-
-
-def _unadapted(plan: AlignPlan, family: str) -> None:
-    if plan.lora:
+def _unadapted(reading: Reading, family: str) -> None:
+    if reading.lora:
         raise UsageError(f"--lora: adapters are for masked and uniform models, not {family} ones")

@@ -17,7 +17,7 @@ from sfumato.models.checkpoints import SHIPPED
 from sfumato.training.trainer import DiffusionTrainer
 from sfumato_apps import ranks, runs
 from sfumato_apps import training_run as run
-from sfumato_apps.aligning.families import Aligned, open_aligned
+from sfumato_apps.aligning.families import Aligned, Reading, open_aligned
 from sfumato_apps.aligning.material import Rankings, read_rankings
 from sfumato_apps.aligning.plan import AlignPlan
 from sfumato_apps.notes import Notes, ProgressLines
@@ -35,7 +35,14 @@ def follow(plan: AlignPlan) -> None:
     chosen, link = plan.chosen(), plan.link()
     resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
     device = PartialState(cpu=ranks.share_cpus()).device
-    opened = open_aligned(plan, plan.model or str(SHIPPED), chosen.draws, device)
+    reading = Reading(
+        max_length=plan.max_length,
+        draws=chosen.draws,
+        slack=plan.slack,
+        lora=plan.lora,
+        seed=plan.seed,
+    )
+    opened = open_aligned(plan.model or SHIPPED, reading, device)
     found = read_rankings(
         plan.data,
         plan.valid or [],
@@ -64,7 +71,7 @@ def follow(plan: AlignPlan) -> None:
     counts = f"{len(found.train)} rankings, {len(found.held)} held out, {steps} steps"
     notes.say(f"{size:.1f}M parameters, {counts}")
     if resumed is None and ranks.is_first():
-        opened.keep(opened.network, {})
+        opened.keep(opened.network, plan.out, plan.settings)
         runs.write_run("align", replace(plan, steps=steps, minutes=None).settings, plan.out)
 
     def conclude() -> dict[str, Any]:
@@ -78,7 +85,7 @@ def follow(plan: AlignPlan) -> None:
         plan.out,
         resumed=resumed,
         notes=notes,
-        keep=lambda more: opened.keep(trainer.best_weights, more),
+        keep=lambda more: opened.keep(trainer.best_weights, plan.out, {**plan.settings, **more}),
         conclude=conclude,
     )
 
