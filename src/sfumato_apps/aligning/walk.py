@@ -23,6 +23,8 @@ from sfumato_apps.aligning.plan import AlignPlan
 from sfumato_apps.notes import Notes, ProgressLines
 from sfumato_apps.timing import steps_for
 
+_ENOUGH = 8
+
 
 def follow(plan: AlignPlan) -> None:
     """Walks from rankings to an aligned model.
@@ -32,17 +34,9 @@ def follow(plan: AlignPlan) -> None:
     """
     notes = Notes()
     plan = replace(plan, bf16=runs.bf16_helps(wanted=plan.bf16, notes=notes))
-    chosen, link = plan.chosen(), plan.link()
     resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
     device = PartialState(cpu=ranks.share_cpus()).device
-    reading = Reading(
-        max_length=plan.max_length,
-        draws=chosen.draws,
-        slack=plan.slack,
-        lora=plan.lora,
-        seed=plan.seed,
-    )
-    opened = open_aligned(plan.model or SHIPPED, reading, device)
+    opened = open_aligned(plan.model or SHIPPED, _reading(plan), device)
     found = read_rankings(
         plan.data,
         plan.valid or [],
@@ -53,19 +47,7 @@ def follow(plan: AlignPlan) -> None:
         seed=plan.seed,
         notes=notes,
     )
-    objective = PreferenceObjective(
-        estimator=opened.estimator,
-        loss=chosen.loss,
-        reference=(adapted if plan.lora else frozen(opened.network)) if chosen.referred else None,
-        link=link,
-        per_token=chosen.per_token,
-        anchor=chosen.anchor,
-    )
-    if link.noisy and chosen.draws < 8:
-        notes.say(
-            f"{plan.f_divergence_type}: its link is steep, so that the noise of {chosen.draws} "
-            "draws biases it; --draws 8 or more, js_divergence or reverse_kl are safer"
-        )
+    objective = _objective(plan, opened, notes)
     trainer, steps = _trainer(plan, opened, objective, found, notes)
     size = sum(parameter.numel() for parameter in opened.network.parameters()) / 1e6
     counts = f"{len(found.train)} rankings, {len(found.held)} held out, {steps} steps"
@@ -87,6 +69,34 @@ def follow(plan: AlignPlan) -> None:
         notes=notes,
         keep=lambda more: opened.keep(trainer.best_weights, plan.out, {**plan.settings, **more}),
         conclude=conclude,
+    )
+
+
+def _reading(plan: AlignPlan) -> Reading:
+    return Reading(
+        max_length=plan.max_length,
+        draws=plan.chosen().draws,
+        slack=plan.slack,
+        lora=plan.lora,
+        seed=plan.seed,
+    )
+
+
+def _objective(plan: AlignPlan, opened: Aligned, notes: Notes) -> PreferenceObjective:
+    """What is minimised; the model as it is now is the reference."""
+    chosen, link, network = plan.chosen(), plan.link(), opened.network
+    if link.noisy and chosen.draws < _ENOUGH:
+        notes.say(
+            f"{plan.f_divergence_type}: its link is steep, so that the noise of {chosen.draws} "
+            f"draws biases it; --draws {_ENOUGH} or more, js_divergence or reverse_kl are safer"
+        )
+    return PreferenceObjective(
+        estimator=opened.estimator,
+        loss=chosen.loss,
+        reference=(adapted if plan.lora else frozen(network)) if chosen.referred else None,
+        link=link,
+        per_token=chosen.per_token,
+        anchor=chosen.anchor,
     )
 
 

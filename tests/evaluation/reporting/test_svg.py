@@ -120,3 +120,12 @@ def test_broken_series_are_refused() -> None:
 def test_nothing_to_draw_is_an_error(draw: object) -> None:
     with pytest.raises(UsageError, match="at least one"):
         draw()  # type: ignore[operator]
+
+
+def test_marks_differ_where_colours_return() -> None:
+    """Of fourteen series six are circles, six squares and two diamonds, in plot and legend."""
+    series = [svg.Series(label=f"s{i}", x=[i], y=[i]) for i in range(14)]
+    plot = svg.scatter(series, title="T", x_label="x", y_label="y")
+    assert plot.count("<circle") == 12
+    assert plot.count("<rect") == 16
+    assert plot.count("rotate(45") == 4

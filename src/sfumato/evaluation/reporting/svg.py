@@ -151,11 +151,20 @@ def _legend(series: Sequence[Series], top: Number) -> tuple[list[str], Number]:
         width = 24 + 6.6 * len(one.label)
         if x + width > WIDTH and x > _LEFT:
             x, top = _LEFT, top + 18
-        hue = index % _HUES
-        parts.append(f'<circle class="fill{hue}" cx="{x + 4}" cy="{top - 4}" r="4"/>')
+        parts.append(_mark(index, x + 4, top - 4, 4, ""))
         parts.append(_text(x + 13, top, one.label))
         x += width
     return parts, top + 14
+
+
+def _mark(index: int, x: Number, y: Number, size: Number, kind: str) -> str:
+    """A circle; where the colours begin again, a square, then a diamond."""
+    style = f'class="{kind}fill{index % _HUES}"'
+    if index < _HUES:
+        return f'<circle {style} cx="{x}" cy="{y}" r="{size}"/>'
+    sides = f'x="{x - size}" y="{y - size}" width="{2 * size}" height="{2 * size}"'
+    turned = f' transform="rotate(45 {x} {y})"' if index >= 2 * _HUES else ""
+    return f"<rect {style} {sides}{turned}/>"
 
 
 def _frame(
@@ -208,7 +217,7 @@ def _points(pairs: Sequence[tuple[Number, Number]], x: _Axis, y: _Axis) -> str:
 
 
 def scatter(series: Sequence[Series], *, title: str, x_label: str, y_label: str) -> str:
-    """Points; `low` and `high` become whiskers.
+    """Points; `low` and `high` become whiskers. From the seventh series on the marks are squares.
 
     Example:
         >>> plot = scatter([Series(label="T = 1", x=[20.0], y=[0.4], low=[0.3], high=[0.5])],
@@ -223,7 +232,7 @@ def scatter(series: Sequence[Series], *, title: str, x_label: str, y_label: str)
             path = f"M{x(left)} {y(low)}V{y(high)}"
             body.append(f'<path class="whisker stroke{hue}" d="{path}"/>')
         for left, right in zip(one.x, one.y, strict=True):
-            body.append(f'<circle class="point fill{hue}" cx="{x(left)}" cy="{y(right)}" r="4.5"/>')
+            body.append(_mark(index, x(left), y(right), 4.5, "point "))
     return _svg(title, height, body)
 
 
