@@ -35,6 +35,7 @@ RECIPES = (
     "rank",
     "reward",
     "align",
+    "frontier",
     "write",
     "fill",
     "edit",

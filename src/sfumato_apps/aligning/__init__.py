@@ -1,1 +1,1 @@
-"""The parts of `sfumato align`: its plan, the families of models, its walk."""
+"""The parts of `sfumato align` and `reward`: plans, families of models, material, walks."""

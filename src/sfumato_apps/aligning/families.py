@@ -62,7 +62,8 @@ class Aligned:
 
     Attributes:
         network: what is trained.
-        estimator: how likely it finds texts.
+        estimator: how likely it finds texts, as alignment weighs it.
+        bound: the same in nats.
         encode: a ranking to ids.
         layout: rankings to a batch.
         keep: saves a trained network in a folder, with what is known of its alignment.
@@ -71,6 +72,7 @@ class Aligned:
 
     network: nn.Module
     estimator: Estimator
+    bound: Estimator
     encode: Callable[[RankedRecord], RankedExample]
     layout: Callable[[Sequence[RankedExample]], Any]
     keep: Callable[[nn.Module, Path, Mapping[str, Any]], None]
@@ -119,9 +121,11 @@ def _tokens(reading: Reading, start: Checkpoint) -> Aligned:
         denoiser = cast(EncoderDenoiser, network)
         save(replace(start, denoiser=denoiser, metadata=_with(start.metadata, about)), out)
 
+    elbo = TokenElbo(process=start.process, draws=reading.draws, times=times)
     return Aligned(
         network=policy,
-        estimator=TokenElbo(process=start.process, draws=reading.draws, times=times),
+        estimator=elbo,
+        bound=elbo,
         encode=lambda record: encode_ranked(record, words, max_length=most),
         layout=lambda examples: lay_sets(examples, words, slack=slack),
         keep=keep,
@@ -140,11 +144,13 @@ def _latent(reading: Reading, start: LatentCheckpoint) -> Aligned:
         denoiser = cast(LatentLearner, network).denoiser
         save_latent(replace(start, denoiser=denoiser, metadata=_with(start.metadata, about)), out)
 
+    errors = VectorElbo(
+        process=start.process, width=codec.width, latents=codec.latents, draws=reading.draws
+    )
     return Aligned(
         network=learner,
-        estimator=VectorElbo(
-            process=start.process, width=codec.width, latents=codec.latents, draws=reading.draws
-        ),
+        estimator=errors,
+        bound=replace(errors, weighting=None),
         encode=lambda record: encode_ranked(record, words, max_length=reading.max_length),
         layout=lambda examples: lay_ranked_slots(examples, slots=sizes.slots, pad=words.pad),
         keep=keep,
@@ -168,6 +174,7 @@ def _causal(reading: Reading, folder: Path, device: torch.device) -> Aligned:
     return Aligned(
         network=network,
         estimator=Causal(),
+        bound=Causal(),
         encode=lambda record: encode_causal(record, tokenizer, max_length=reading.max_length),
         layout=lambda examples: lay_rows(examples, pad=int(pad or 0)),
         keep=keep,

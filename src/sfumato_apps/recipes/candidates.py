@@ -40,6 +40,6 @@ def candidates(
         seed: Seed of all texts.
     """
     options = dict(locals())
-    from sfumato_apps.aligning.candidates import CandidatePlan, follow
+    from sfumato_apps.judging.candidates import CandidatePlan, follow
 
     follow(CandidatePlan(**options))

@@ -45,6 +45,6 @@ def rank(
         pairs: Which pairs, for that form.
     """
     options = dict(locals())
-    from sfumato_apps.aligning.ranking import RankPlan, follow
+    from sfumato_apps.judging.ranking import RankPlan, follow
 
     follow(RankPlan(**options))

@@ -20,8 +20,8 @@ from sfumato.errors import DataError, UnusableError, UsageError
 from sfumato.models.scorers import classifier
 from sfumato.protocols import Scorer
 from sfumato.text.files import Row, rows
-from sfumato_apps.aligning.candidates import prompt_of
 from sfumato_apps.choices import listed_words
+from sfumato_apps.judging.candidates import prompt_of
 from sfumato_apps.notes import Notes
 
 

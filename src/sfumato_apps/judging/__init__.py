@@ -1,0 +1,1 @@
+"""Texts of models, judged: candidates, rankings, the frontier of aligned models."""
