@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +159,19 @@ def test_candidates_refuse(
     out.write_text('{"prompt": "Zoe "}\n')
     assert call("candidates", "--out", out, "--model", model, "--prompts", prompts, *SHORT) == 2
     assert "other prompts" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_processes_share_the_prompts_out(model: Path, tmp_path: Path) -> None:
+    """Two processes write what one writes, in the same order."""
+    run = ["candidates", "--model", model, "--sets", "5", "--n", "2", "--length", "6"]
+    alone, together = tmp_path / "alone.jsonl", tmp_path / "together.jsonl"
+    assert call(*run, "--out", alone) == 0
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    launch += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+    launch += ["--dynamo_backend", "no", "--main_process_port", port, "-m", "sfumato_apps.cli"]
+    subprocess.run([*map(str, [*launch, *run, "--out", together])], check=True)
+    assert together.read_bytes() == alone.read_bytes()
+    assert [*tmp_path.glob("together*")] == [together]
