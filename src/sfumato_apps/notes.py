@@ -19,6 +19,7 @@ from sfumato.training.journal import Journal
 from sfumato_apps import ranks
 
 Prompt = str | Sequence[Message] | None
+_SHOWN = {"loss", "learning_rate", "rewards/accuracies", "rewards/margins"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ class ProgressLines(TrainerCallback):
         shown = "  ".join(
             f"{name.removeprefix('eval_')} {float(value):.4g}"
             for name, value in logs.items()
-            if name in {"loss", "learning_rate"} or name.startswith("eval_")
+            if name in _SHOWN or name.startswith("eval_")
         )
         where = f"step {state.global_step}/{state.max_steps}"
         self.notes.say(f"{where}  {shown}  ({left:.0f} min left)")
