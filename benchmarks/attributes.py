@@ -196,7 +196,7 @@ def masked_ways(
     def steered(kind: type[FirstOrder] | type[OneByOne], scale: float) -> Way:
         def way(value: str, seed: int) -> Sequence[Sample]:
             law = MaskedLaw(network=network, label=values.index(value))
-            policy = replace(plain, steering=kind(log_p=law, scale=scale))
+            policy = replace(plain, steering=(kind(log_p=law, scale=scale),))
             return write(model, n=n, policy=policy, seed=seed, batch_size=n)
 
         return way
