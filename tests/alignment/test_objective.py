@@ -18,13 +18,13 @@ from tests.training.worlds import WORDS, arguments, tiny
 from sfumato.alignment.learning.divergences import divergence
 from sfumato.alignment.learning.likelihood import Causal, TokenElbo
 from sfumato.alignment.learning.losses import Hinge, Pairwise, PlackettLuce, Sigmoid
-from sfumato.alignment.learning.objective import PreferenceObjective, adapted, frozen
+from sfumato.alignment.learning.objective import PreferenceObjective, frozen
 from sfumato.alignment.learning.presets import METHODS, method
 from sfumato.alignment.learning.trainer import preference_trainer
 from sfumato.alignment.rankings.sets import RankedExample, encode_ranked, lay_rows, lay_sets
 from sfumato.errors import UsageError
 from sfumato.models.encoders import EncoderDenoiser
-from sfumato.models.lora import with_lora
+from sfumato.models.lora import adapters_off, with_lora
 from sfumato.noise.masked import MaskedProcess
 from sfumato.sampling.tasks import write
 
@@ -80,6 +80,15 @@ def test_the_anchor_is_the_likelihood_of_the_best() -> None:
     torch.testing.assert_close(held(policy, noised) - plain(policy, noised), 0.3 * nll)
 
 
+def test_only_the_order_of_ranks_counts() -> None:
+    """Ranks 4 and 7 are as good as 1 and 2, for the anchor too."""
+    policy = tiny().eval()
+    goal = objective(tiny(seed=1), anchor=0.3)
+    noised = goal.prepare(SETS, torch.Generator().manual_seed(0))
+    later = replace(noised, ranks=noised.ranks * 3 + (noised.ranks > 0))
+    torch.testing.assert_close(goal(policy, later), goal(policy, noised))
+
+
 def test_adapters_off_are_the_reference() -> None:
     """With LoRA the policy is its own reference, and is as it was afterwards."""
     pytest.importorskip("peft")
@@ -90,7 +99,7 @@ def test_adapters_off_are_the_reference() -> None:
             if "lora_B" in name:
                 parameter.normal_(generator=torch.Generator().manual_seed(1))
     noised = ELBO.prepare(SETS, torch.Generator().manual_seed(0))
-    own = replace(objective(base), reference=adapted)
+    own = replace(objective(base), reference=adapters_off)
     torch.testing.assert_close(own(policy, noised), objective(base)(policy, noised))
     assert own.report()["rewards/margins"] != 0
     loss = own(policy, noised)

@@ -11,9 +11,10 @@ from typing import Any
 from accelerate import PartialState
 from transformers import PrinterCallback
 
-from sfumato.alignment.learning.objective import PreferenceObjective, adapted, frozen
+from sfumato.alignment.learning.objective import PreferenceObjective, frozen
 from sfumato.alignment.learning.trainer import preference_trainer
 from sfumato.models.checkpoints import SHIPPED
+from sfumato.models.lora import adapters_off
 from sfumato.training.trainer import DiffusionTrainer
 from sfumato_apps import ranks, runs
 from sfumato_apps import training_run as run
@@ -93,7 +94,7 @@ def _objective(plan: AlignPlan, opened: Aligned, notes: Notes) -> PreferenceObje
     return PreferenceObjective(
         estimator=opened.estimator,
         loss=chosen.loss,
-        reference=(adapted if plan.lora else frozen(network)) if chosen.referred else None,
+        reference=(adapters_off if plan.lora else frozen(network)) if chosen.referred else None,
         link=link,
         per_token=chosen.per_token,
         anchor=chosen.anchor,

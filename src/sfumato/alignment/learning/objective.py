@@ -25,7 +25,6 @@ from sfumato.alignment.learning.divergences import REVERSE_KL, Link
 from sfumato.alignment.learning.likelihood import Estimator
 from sfumato.alignment.learning.losses import PreferenceLoss, better
 from sfumato.errors import UsageError
-from sfumato.models.lora import adapters_off
 
 Reference = Callable[[Any], AbstractContextManager[Any]]
 
@@ -44,15 +43,6 @@ def frozen(model: nn.Module) -> Reference:
         yield kept
 
     return lent
-
-
-def adapted(policy: nn.Module) -> AbstractContextManager[nn.Module]:
-    """The policy without its low-rank adapters, as its own reference.
-
-    Raises:
-        UsageError: it has none.
-    """
-    return adapters_off(policy)
 
 
 class Meter:
@@ -113,8 +103,9 @@ class PreferenceObjective:
     Attributes:
         estimator: draws noise and says how likely a model finds the candidates.
         loss: of pairs or lists.
-        reference: lends the model that the policy is measured against; None scores candidates by
-            their own likelihood (CPO, SimPO).
+        reference: lends the model that the policy is measured against: `frozen(model)`, or
+            `models.lora.adapters_off` for a policy with adapters. None scores candidates by their
+            own likelihood (CPO, SimPO).
         link: of the divergence; without a reference only the reverse KL's.
         per_token: divide a score by the length of its candidate (SimPO, and IPO in TRL).
         anchor: weight of −log π(best candidate) over its length, which keeps the likelihood of
@@ -156,10 +147,11 @@ class PreferenceObjective:
         scores = self.link(ratio.mean(2))
         sizes = prepared.sizes.clamp(min=1)
         losses = self.loss(scores / sizes if self.per_token else scores, prepared.ranks)
-        best = (prepared.ranks == 1).to(log_p)
+        ranks = prepared.ranks
+        best = ((ranks > 0) & ~better(ranks).any(1)).to(log_p)
         best = best / best.sum(1, keepdim=True).clamp(min=1)
         nll = -(best * log_p.mean(2) / sizes).sum(1)
-        self.meter.note(self.loss.beta, log_p, ratio, losses, nll, prepared.ranks)
+        self.meter.note(self.loss.beta, log_p, ratio, losses, nll, ranks)
         return (losses + self.anchor * nll).sum() if self.anchor else losses.sum()
 
     def report(self) -> dict[str, float]:
