@@ -24,26 +24,36 @@ def test_the_frontier_of_known_points() -> None:
     assert dominant([1.0, 1.0, 0.0], [2.0, 2.0, 1.0]) == [True, True, False]
 
     def contender(value: float) -> Contender:
-        spread = 0.01 / 50
         return Contender(
-            label=str(value), n=50, x=lambda rows: value + spread * len({*rows}), y=lambda _: value
+            label=str(value), n=50, x=lambda rows: value + sum(rows) / 1e5, y=lambda _: value
         )
 
     contenders = [contender(value) for value in (2.0, 1.0, 0.0)]
     places = frontier(contenders, draws=20)
     assert [place.front for place in places] == [True, False, False]
     assert [place.chance for place in places] == [1, 0, 0]
-    assert places[0].x_span[0] < places[0].x_span[1] <= places[0].x + 1e-9
+    assert places[0].x_span[0] < places[0].x < places[0].x_span[1]
 
 
 def test_intervals_hold_the_truth() -> None:
     """Means of normal numbers: the interval has the width that theory says, ± 2 · 0.1."""
     numbers = torch.randn(100, generator=torch.Generator().manual_seed(0)).tolist()
     one = Contender(
-        label="a", n=100, x=lambda rows: sum(numbers[i] for i in rows) / 100, y=lambda _: 0.0
+        label="a", n=100, x=lambda rows: sum(numbers[i] for i in rows) / len(rows), y=lambda _: 0.0
     )
     (place,) = frontier([one], draws=400)
     assert place.x_span[1] - place.x_span[0] == pytest.approx(4 * 0.1, rel=0.2)
+
+
+def test_diversity_lies_within_its_interval() -> None:
+    """Of a hundred texts drawn from fifty, the interval of what is distinct is around its value."""
+    texts = torch.randint(50, (100,), generator=torch.Generator().manual_seed(0)).tolist()
+    one = Contender(
+        label="a", n=100, x=lambda _: 0.0, y=lambda rows: len({texts[i] for i in rows}) / len(rows)
+    )
+    (place,) = frontier([one])
+    assert place.y == len({*texts}) / 100
+    assert place.y_span[0] < place.y < place.y_span[1]
 
 
 def test_a_sweep(

@@ -25,7 +25,7 @@ def frontier(
 
     For each model: the reward, the diversity of texts cut to the same number of words, the share
     of texts that loop, the distance to the reference, perhaps the perplexity; which of them nobody
-    beats in both reward and diversity, and in how many of the resampled sets of texts. Prints one
+    beats in both reward and diversity, and in how many draws of half of their texts. Prints one
     JSON line a model; the folder gets the texts, a table and a plot.
 
     $ sfumato frontier --models aligned-1 aligned-2 --by my-classifier@good --out sweep
@@ -43,7 +43,7 @@ def frontier(
         length: The most tokens of a text.
         words: Texts are cut to so many words before their diversity is measured; shorter ones do
             not count.
-        resamples: Sets of texts to resample.
+        resamples: Halves of the texts to draw, for the intervals.
         draws: Noise draws a text, for the distance.
         seed: Seed of the texts.
     """
