@@ -16,11 +16,10 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sfumato.alignment.rankings.causal import causal_prompt
+from sfumato.alignment.rankings.sets import Prompt
 from sfumato.errors import UsageError
 from sfumato.sampling.tasks import Policy, Writer, complete_each
-from sfumato.text.dialogue import Message
 
-Prompt = str | Sequence[Message]
 Write = Callable[[Sequence[Prompt], Sequence[int]], list[str]]
 _APART = 1_000_003
 

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
-from sfumato.alignment.candidates import Prompt, Way, candidates, causal_way, diffusion_way
+from sfumato.alignment.candidates import Way, candidates, causal_way, diffusion_way
+from sfumato.alignment.rankings.formats import prompt_row
+from sfumato.alignment.rankings.sets import Prompt
 from sfumato.errors import DataError, UsageError
 from sfumato.models.checkpoints import SHIPPED
 from sfumato.models.latent.storage import LatentCheckpoint
@@ -150,14 +152,10 @@ def _written(
         made = candidates(prompts, ways, n=plan.n, seed=plan.seed, first=stretch[0])
         for prompt, one in zip(prompts, made, strict=True):
             yield {
-                "prompt": _plain(prompt),
+                "prompt": prompt_row(prompt),
                 "completions": [*one.completions],
                 "source": [*one.sources],
             }
-
-
-def _plain(prompt: Prompt) -> Any:  # noqa: ANN401
-    return prompt if isinstance(prompt, str) else [vars(turn) for turn in prompt]
 
 
 def _resumed(target: Path, asked: Sequence[Prompt]) -> int:
@@ -168,7 +166,7 @@ def _resumed(target: Path, asked: Sequence[Prompt]) -> int:
     whole = content.rfind(b"\n") + 1
     lines = content[:whole].splitlines()
     if len(lines) > len(asked) or (
-        lines and json.loads(lines[-1]).get("prompt") != _plain(asked[len(lines) - 1])
+        lines and json.loads(lines[-1]).get("prompt") != prompt_row(asked[len(lines) - 1])
     ):
         raise UsageError(f"{target} holds candidates for other prompts: name another --out")
     if whole < len(content):

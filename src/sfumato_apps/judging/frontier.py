@@ -19,7 +19,6 @@ from sfumato.evaluation.perplexity import causal_perplexity
 from sfumato.evaluation.reporting import svg
 from sfumato.evaluation.reporting.frontier import Contender, Place, frontier
 from sfumato.protocols import Scorer
-from sfumato.text.dialogue import Message
 from sfumato_apps.aligning.families import Aligned, Reading, open_aligned
 from sfumato_apps.judging import candidates
 from sfumato_apps.judging.ranking import reward_of
@@ -178,7 +177,7 @@ def _distance(policy: Aligned, reference: Aligned, found: Texts, seed: int) -> f
     for prompt, text in zip(found.prompts, found.texts, strict=True):
         try:
             record = RankedRecord(
-                prompt=_asked(prompt, found.label),
+                prompt=candidates.prompt_of({"prompt": prompt}, found.label),
                 completions=(text, text),
                 ranks=(1, 2),
             )
@@ -194,11 +193,6 @@ def _distance(policy: Aligned, reference: Aligned, found: Texts, seed: int) -> f
         log_ratio = log_ratio - policy.bound(reference.network, noised)
         total += float(log_ratio[:, 0].mean(1).sum())
     return total / max(1, len(examples))
-
-
-def _asked(prompt: Any, origin: str) -> str | tuple[Message, ...]:  # noqa: ANN401
-    found = candidates.prompt_of({"prompt": prompt}, origin)
-    return found if isinstance(found, str) else tuple(found)
 
 
 def _table(places: Sequence[Place], rows: Sequence[dict[str, Any]]) -> str:

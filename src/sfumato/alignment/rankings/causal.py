@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
-from sfumato.alignment.rankings.sets import RankedExample, RankedRecord
+from sfumato.alignment.rankings.sets import Prompt, RankedExample, RankedRecord
 from sfumato.errors import UnusableError
 from sfumato.text.batching import Example
-from sfumato.text.dialogue import Message
 
 
-def causal_prompt(
-    prompt: str | Sequence[Message], tokenizer: PreTrainedTokenizerBase
-) -> tuple[int, ...]:
+def causal_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """What a model goes on from, never empty: bos and text, or turns by the tokenizer's template.
 
     Args:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from sfumato.alignment.rankings.ranking import Prompt, Strategy, pairs_of, places
-from sfumato.alignment.rankings.sets import RankedRecord
+from sfumato.alignment.rankings.ranking import Strategy, pairs_of, places
+from sfumato.alignment.rankings.sets import Prompt, RankedRecord
 from sfumato.errors import DataError, UnusableError
 from sfumato.text.dialogue import ASSISTANT, Message
 from sfumato.text.files import Row
@@ -77,7 +77,16 @@ def _for_trl(prompt: Prompt, texts: Mapping[str, str]) -> dict[str, Any]:
     if isinstance(prompt, str):
         return {"prompt": prompt, **texts}
     said = {name: [{"role": ASSISTANT, "content": text}] for name, text in texts.items()}
-    return {"prompt": [vars(turn) for turn in prompt], **said}
+    return {"prompt": prompt_row(prompt), **said}
+
+
+def prompt_row(prompt: Prompt) -> Any:  # noqa: ANN401
+    """A prompt as a field of a row: a text, or turns of `role` and `content`.
+
+    Args:
+        prompt: of a ranking.
+    """
+    return prompt if isinstance(prompt, str) else [vars(turn) for turn in prompt]
 
 
 def row_of(record: RankedRecord) -> dict[str, Any]:
@@ -86,9 +95,8 @@ def row_of(record: RankedRecord) -> dict[str, Any]:
     Args:
         record: the ranking.
     """
-    turns = record.prompt
-    prompt: Any = turns if isinstance(turns, str) else [vars(turn) for turn in turns]
-    row: dict[str, Any] = {"prompt": prompt, "completions": [*record.completions]}
+    row: dict[str, Any] = {"prompt": prompt_row(record.prompt)}
+    row["completions"] = [*record.completions]
     row["ranks"] = [*record.ranks]
     if record.scores is not None:
         row["scores"] = [*record.scores]

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from sfumato.alignment.rankings.sets import RankedRecord
+from sfumato.alignment.rankings.sets import Prompt, RankedRecord
 from sfumato.errors import UsageError
-from sfumato.text.dialogue import Message
 
 Strategy = Literal["all_pairs", "adjacent", "best_worst"]
-Prompt = str | tuple[Message, ...]
 
 
 def places(scores: Sequence[float], *, gap: float = 0.0) -> tuple[int, ...]:

@@ -25,6 +25,8 @@ from sfumato.text.dialogue import ASSISTANT, Message
 from sfumato.text.records import DialogueRecord, PairRecord, Record, TextRecord
 from sfumato.text.vocabulary import Vocabulary
 
+Prompt = str | tuple[Message, ...]
+
 
 @dataclass(frozen=True, kw_only=True)
 class RankedRecord:
@@ -42,7 +44,7 @@ class RankedRecord:
             candidates that are all tied.
     """
 
-    prompt: str | tuple[Message, ...]
+    prompt: Prompt
     completions: tuple[str, ...]
     ranks: tuple[int, ...]
     scores: tuple[float, ...] | None = None
