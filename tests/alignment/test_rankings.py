@@ -131,6 +131,7 @@ def test_trl_reads_what_is_written() -> None:
         ({"completions": ["a", "b"]}, DataError, "need scores or ranks"),
         ({"completions": "a", "scores": [1]}, DataError, "expected a list"),
         ({"completions": ["a", "b"], "scores": [1, "2"]}, DataError, "finite numbers"),
+        ({"completions": ["a", "b"], "ranks": [1, 1.5]}, DataError, "whole numbers"),
         ({"completions": ["a", "b"], "scores": [1]}, UnusableError, "2 completions, 1 ranks"),
         ({"completions": ["a", "b"], "scores": [1, 1]}, UnusableError, "not all the same"),
         ({"completions": ["a"], "scores": [1]}, UnusableError, "1 completions"),

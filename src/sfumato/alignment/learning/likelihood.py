@@ -5,9 +5,8 @@
     vectors    −w(λ)·‖x_0 − x̂_0‖² of K draws: the same times and noise
 
 Each estimator draws once (`prepare`) and is then asked by policy and reference, which so see the
-same noise: what matters is the difference of two estimates, and shared noise cancels in it. With
-exact counts and shared masks its deviation is hundreds of times smaller than with masks of their
-own (VRPO, arXiv 2505.19223; docs/log.md).
+same noise: what matters is the difference of two estimates, and shared noise cancels in it (VRPO,
+arXiv 2505.19223, §3).
 
 Legend of shapes: `B` sets, `N` candidates, `K` draws, `L` positions, `P` candidates that exist.
 """

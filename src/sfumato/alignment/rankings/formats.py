@@ -108,7 +108,10 @@ def _own(row: Row, origin: str) -> RankedRecord:
     texts = tuple(_text(one, origin) for one in _list(row["completions"], "completions", origin))
     scores = _numbers(row["scores"], "scores", origin) if row.get("scores") is not None else None
     if row.get("ranks") is not None:
-        ranks = tuple(int(rank) for rank in _numbers(row["ranks"], "ranks", origin))
+        found = _numbers(row["ranks"], "ranks", origin)
+        if any(rank != int(rank) for rank in found):
+            raise DataError(f"{origin}: ranks must be whole numbers, got {row['ranks']!r:.80}")
+        ranks = tuple(map(int, found))
     elif scores is not None:
         ranks = places(scores)
     else:

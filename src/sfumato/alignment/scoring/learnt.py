@@ -54,7 +54,7 @@ class RewardObjective:
 
 
 def rewards_of(network: nn.Module, noised: NoisedTokens) -> Float[Tensor, "B N"]:
-    """R of each candidate; 0 for one that is not there."""
+    """The reward of each candidate; 0 for one that is not there."""
     there = noised.ranks > 0
     ids, attend = noised.ids[there], noised.attend[there]
     found = network(input_ids=ids, attention_mask=attend.long()).logits.float()
