@@ -17,6 +17,7 @@ from tests.training.worlds import WORDS
 
 from sfumato.alignment.rankings.formats import read_ranking
 from sfumato.models.checkpoints import pretrained_tokenizer
+from sfumato_apps.judging.candidates import lines_of
 
 __all__ = ["model"]  # a fixture
 
@@ -146,6 +147,14 @@ def test_rank_refuses(
     assert message in capfd.readouterr().err
 
 
+def test_only_a_line_feed_ends_a_line(tmp_path: Path) -> None:
+    """Separators of Unicode may stand in a text."""
+    path = tmp_path / "c.jsonl"
+    row = json.dumps({"prompt": "a\u2028b\x85c"}, ensure_ascii=False)
+    path.write_text(f"{row}\n{row}\n", encoding="utf-8")
+    assert lines_of(path) == [row, row]
+
+
 def test_candidates_refuse(
     model: Path, prompts: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,6 +165,10 @@ def test_candidates_refuse(
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"label": 1}')
     assert call("candidates", "--out", out, "--model", model, "--prompts", bad) == 3
+    bad.write_text('{"prompt": [{"content": "Hi"}]}')
+    assert call("candidates", "--out", out, "--model", model, "--prompts", bad) == 3
+    out.write_text("no candidates\n")
+    assert call("candidates", "--out", out, "--model", model, "--prompts", prompts, *SHORT) == 2
     out.write_text('{"prompt": "Zoe "}\n')
     assert call("candidates", "--out", out, "--model", model, "--prompts", prompts, *SHORT) == 2
     assert "other prompts" in capfd.readouterr().err

@@ -101,13 +101,23 @@ def prompt_of(row: Any, origin: str) -> Prompt:  # noqa: ANN401
     value = next((row[field] for field in _FIELDS if field in row), None)
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
-        turns = [Message(role=str(one["role"]), content=str(one["content"])) for one in value]
+    if isinstance(value, list) and all(map(_is_turn, value)):
+        turns = [Message(role=one["role"], content=one["content"]) for one in value]
         while turns and turns[-1].role == "assistant":
             turns.pop()
         if turns:
             return tuple(turns)
     raise DataError(f"{origin}: expected a prompt in one of the fields {', '.join(_FIELDS)}")
+
+
+def _is_turn(value: Any) -> bool:  # noqa: ANN401
+    said = (value.get("role"), value.get("content")) if isinstance(value, dict) else (None,)
+    return all(isinstance(one, str) for one in said)
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a file of JSON lines; only a line feed ends a line."""
+    return path.read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def ways_of(plan: CandidatePlan, device: torch.device) -> list[Way]:
@@ -164,20 +174,27 @@ def _resumed(target: Path, asked: Sequence[Prompt]) -> int:
         return 0
     content = target.read_bytes()
     whole = content.rfind(b"\n") + 1
-    lines = content[:whole].splitlines()
-    if len(lines) > len(asked) or (
-        lines and json.loads(lines[-1]).get("prompt") != prompt_row(asked[len(lines) - 1])
-    ):
+    lines = content[:whole].split(b"\n")[:-1]
+    if len(lines) > len(asked) or (lines and not _answers(lines[-1], asked[len(lines) - 1])):
         raise UsageError(f"{target} holds candidates for other prompts: name another --out")
     if whole < len(content):
         target.write_bytes(content[:whole])
     return len(lines)
 
 
+def _answers(line: bytes, prompt: Prompt) -> bool:
+    """Whether a line holds candidates for a prompt."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and row.get("prompt") == prompt_row(prompt)
+
+
 def _merged(out: Path, count: int, total: int) -> None:
     """The parts of all processes as one file, in the order of the prompts."""
     parts = [out.with_name(f"{out.name}.{rank}of{count}") for rank in range(count)]
-    lines = [part.read_text(encoding="utf-8").splitlines() for part in parts]
+    lines = [lines_of(part) for part in parts]
     every = [lines[index % count][index // count] for index in range(total)]
     out.write_text("".join(line + "\n" for line in every), encoding="utf-8")
     for part in parts:

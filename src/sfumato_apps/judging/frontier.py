@@ -125,7 +125,7 @@ def _written(plan: FrontierPlan, name: str, model: str, opened: Aligned) -> Text
             seed=plan.seed,
         )
     )
-    lines = path.read_text(encoding="utf-8").splitlines()[: plan.n]
+    lines = candidates.lines_of(path)[: plan.n]
     rows = [row for row in map(json.loads, lines) if row["completions"][0].strip()]
     if not rows:
         raise UsageError(f"{name} wrote nothing but empty texts: see {path}")

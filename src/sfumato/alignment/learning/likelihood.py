@@ -6,7 +6,7 @@
 
 Each estimator draws once (`prepare`) and is then asked by policy and reference, which so see the
 same noise: what matters is the difference of two estimates, and shared noise cancels in it (VRPO,
-arXiv 2505.19223, §3).
+arXiv 2505.19223).
 
 Legend of shapes: `B` sets, `N` candidates, `K` draws, `L` positions, `P` candidates that exist.
 """
