@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import typer
 
 from sfumato.errors import SfumatoError
-from sfumato_apps.signatures import as_command
-from sfumato_apps.words import SeveralValues
+from sfumato_apps.signatures import Recipe, as_command
+from sfumato_apps.words import SeveralValues, TwoWords
 
 _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
@@ -52,10 +52,18 @@ RECIPES = (
 )
 
 
+def recipe_of(name: str) -> Recipe:
+    """The recipe of a command, `discriminator train` by `discriminator_train`."""
+    word = name.replace(" ", "_")
+    recipe: Recipe = getattr(importlib.import_module(f"sfumato_apps.recipes.{word}"), word)
+    return recipe
+
+
 def build() -> typer.Typer:
     """The application with one command a recipe."""
     app = typer.Typer(
         name="sfumato",
+        cls=TwoWords,
         help="Text diffusion: turn encoders that read into models that write and rewrite.",
         no_args_is_help=True,
         add_completion=False,
@@ -63,8 +71,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name in RECIPES:
-        module = importlib.import_module(f"sfumato_apps.recipes.{name}")
-        app.command(name, cls=SeveralValues)(as_command(getattr(module, name)))
+        app.command(name, cls=SeveralValues)(as_command(recipe_of(name)))
 
     @app.callback(invoke_without_command=True)
     def version(

@@ -34,6 +34,11 @@ _SHORT = {"out": "-o", "n": "-n", "model": "-m"}
 PRESETS = Path(__file__).parent / "presets"
 
 
+def called(recipe: Recipe) -> str:
+    """The command of a recipe: its name, with a space for an underscore."""
+    return recipe.__name__.replace("_", " ")
+
+
 def describe(recipe: Recipe) -> tuple[str, dict[str, str]]:
     """Splits a recipe's docstring into its description and the help of each option."""
     summary, arguments = _sections(recipe, "Args")
@@ -177,10 +182,8 @@ def _merge(
     for name, parameter in options(recipe).items():
         if parameter.default is inspect.Parameter.empty and merged.get(name) is None:
             option = parameter.kind is inspect.Parameter.KEYWORD_ONLY
-            called = f"--{name.replace('_', '-')}" if option else name.upper()
-            raise UsageError(
-                f"sfumato {recipe.__name__} needs {called}: {describe(recipe)[1][name]}"
-            )
+            flag = f"--{name.replace('_', '-')}" if option else name.upper()
+            raise UsageError(f"sfumato {called(recipe)} needs {flag}: {describe(recipe)[1][name]}")
     return merged
 
 
@@ -207,9 +210,9 @@ def read_preset(path: Path, recipe: Recipe) -> dict[str, Any]:
         raise UsageError(
             f"{path}: expected a mapping of option: value, got {type(content).__name__}"
         )
-    name = content.pop("recipe", recipe.__name__)
-    if name != recipe.__name__:
-        raise UsageError(f"{path} is for `sfumato {name}`, not for `sfumato {recipe.__name__}`")
+    name = content.pop("recipe", called(recipe))
+    if name != called(recipe):
+        raise UsageError(f"{path} is for `sfumato {name}`, not for `sfumato {called(recipe)}`")
     known = options(recipe)
     checked = {}
     for key, value in content.items():

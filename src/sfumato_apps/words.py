@@ -1,7 +1,10 @@
-"""Command lines in which one option takes several values: `--data a.jsonl b.jsonl`.
+"""Command lines with commands of two words, and options of several values.
 
-The parser of typer wants the option again before each value. Here the words behind it are given
-to it, once the command's own arguments are there (or a preset may bring them):
+    sfumato discriminator train --data a.jsonl b.jsonl
+
+A command may be the first word of others. The parser of typer wants an option again before each of
+its values. Here the words behind it are given to it, once the command's own arguments are there
+(or a preset may bring them):
 
     convert MODEL --data A B --out D     →  convert MODEL --data A --data B --out D
     probe --data A MODEL                 →  as it is: MODEL is still to come
@@ -12,7 +15,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from typer.core import TyperArgument, TyperCommand, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+
+class TwoWords(TyperGroup):
+    """Commands of one word or of two: `sfumato align`, `sfumato discriminator train`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        """Takes the first two words where they name a command, else the first."""
+        two = " ".join(args[:2])
+        if two in self.commands:
+            return super().resolve_command(ctx, [two, *args[2:]])
+        seconds = [name.split()[1] for name in self.commands if name.startswith(f"{args[0]} ")]
+        if seconds and args[0] not in self.commands:
+            ctx.fail(f"{args[0]} needs a second word: {' or '.join(seconds)}")
+        return super().resolve_command(ctx, args)
 
 
 class SeveralValues(TyperCommand):

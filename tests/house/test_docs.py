@@ -89,16 +89,15 @@ def _check_sfumato(arguments: list[str], place: str, cli: object) -> None:
     """Parses the arguments as the program would, and does not run it."""
     if not arguments or arguments[0].startswith("-"):
         return
-    name, *rest = arguments
-    assert name in cli.commands, f"{place}: no command {name!r}"
     refusals = tuple(c for c in typer.BadParameter.__mro__ if hasattr(c, "format_message"))
     try:
-        with cli.make_context("sfumato", [name]) as parent:
-            cli.commands[name].make_context(name, rest, parent=parent).close()
+        with cli.make_context("sfumato", [*arguments]) as parent:
+            name, command, rest = cli.resolve_command(parent, arguments)
+            command.make_context(name, rest, parent=parent).close()
     except typer.Exit:
         pass  # --help
     except refusals as error:
-        pytest.fail(f"{place}: sfumato {name}: {error.format_message()}")
+        pytest.fail(f"{place}: sfumato {arguments[0]}: {error.format_message()}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 from pathlib import Path
 
@@ -11,22 +10,18 @@ import yaml
 from tests.house.source import SRC
 
 from sfumato.errors import UsageError
-from sfumato_apps.cli import RECIPES
+from sfumato_apps.cli import RECIPES, recipe_of
 from sfumato_apps.signatures import read_preset
 
 FOLDER = SRC / "sfumato_apps" / "presets"
 PRESETS = sorted(FOLDER.glob("*.yaml"))
 
 
-def _recipe(name: str) -> object:
-    return getattr(importlib.import_module(f"sfumato_apps.recipes.{name}"), name)
-
-
 @pytest.mark.parametrize("path", PRESETS, ids=[path.name for path in PRESETS])
 def test_a_preset_fits_the_signature_of_its_recipe(path: Path) -> None:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert content["recipe"] in RECIPES
-    assert read_preset(path, _recipe(content["recipe"])).keys() == content.keys() - {"recipe"}
+    assert read_preset(path, recipe_of(content["recipe"])).keys() == content.keys() - {"recipe"}
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=[path.name for path in PRESETS])
@@ -34,7 +29,10 @@ def test_a_preset_begins_with_the_command_that_runs_it(path: Path) -> None:
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# sfumato ")
     words = shlex.split(first.removeprefix("# "))
-    assert words[1] == yaml.safe_load(path.read_text(encoding="utf-8"))["recipe"]
+    assert (
+        " ".join(words[1 : words.index("--preset")])
+        == yaml.safe_load(path.read_text(encoding="utf-8"))["recipe"]
+    )
     assert Path(words[words.index("--preset") + 1]).name in {path.name, path.stem}
 
 
@@ -54,4 +52,4 @@ def test_a_wrong_preset_is_refused(tmp_path: Path, line: str, message: str) -> N
     path = tmp_path / "wrong.yaml"
     path.write_text(f"{line}\n", encoding="utf-8")
     with pytest.raises(UsageError, match=message):
-        read_preset(path, _recipe("write"))
+        read_preset(path, recipe_of("write"))
