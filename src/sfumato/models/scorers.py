@@ -108,9 +108,6 @@ def classifier(
         )
     config = opened.network.config
     kind = getattr(config, "problem_type", None)
-    positions = getattr(config, "max_position_embeddings", None) or _LONGEST
-    # RoBERTa counts positions from its padding token on, so two of them are never used.
-    room = positions - 2 if config.model_type in ("roberta", "xlm-roberta") else positions
     opened.network.to(torch.device(device))  # type: ignore[arg-type]
     labels = {int(number): text for number, text in (config.id2label or {}).items()}
     return Classifier(
@@ -118,9 +115,23 @@ def classifier(
         tokenizer=tokenizer,
         column=_column(str(name), label, labels),
         independent=kind == "multi_label_classification" or config.num_labels == 1,
-        max_length=min(room, tokenizer.model_max_length),
+        max_length=room(opened.network, tokenizer),
         batch_size=batch_size,
     )
+
+
+def room(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The most tokens that a network of transformers reads.
+
+    Args:
+        network: the network.
+        tokenizer: its tokenizer, which may know a lower bound.
+    """
+    config = network.config
+    positions = getattr(config, "max_position_embeddings", None) or _LONGEST
+    # RoBERTa counts positions from its padding token on, so two of them are never used.
+    usable = positions - 2 if config.model_type in ("roberta", "xlm-roberta") else positions
+    return min(usable, tokenizer.model_max_length)
 
 
 def _column(name: str, label: str, labels: Mapping[int, str]) -> int:

@@ -1,1 +1,1 @@
-"""The parts of `sfumato align` and `reward`: plans, families of models, material, walks."""
+"""The parts of `sfumato align`: its plan, families of models, material, its walk."""

@@ -6,14 +6,17 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 from sfumato.alignment.rankings.formats import read_ranking
 from sfumato.alignment.rankings.sets import RankedExample, RankedRecord
 from sfumato.errors import DataError, UnusableError
-from sfumato.text.files import rows
+from sfumato.text.files import Row, rows
 from sfumato_apps.notes import Notes
 
 Encode = Callable[[RankedRecord], RankedExample]
+Form = Callable[[Row, str], RankedRecord]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,7 @@ def read_rankings(
     skip_bad: bool,
     seed: int,
     notes: Notes,
+    form: Form = read_ranking,
 ) -> Rankings:
     """Reads and encodes; prompts are on one side of the split only.
 
@@ -46,12 +50,45 @@ def read_rankings(
         skip_bad: skip records that cannot be read, instead of stopping.
         seed: of the split.
         notes: is told what was skipped.
+        form: a row to a ranking.
 
     Raises:
         DataError: a bad record, or none that is of use.
     """
-    records, held = _read(data, skip_bad, notes), _read(valid, skip_bad, notes)
-    if not valid:
+    records = read_rows(data, form, skip_bad=skip_bad, notes=notes)
+    held = read_rows(valid, form, skip_bad=skip_bad, notes=notes) if valid else None
+    return set_apart(
+        records, held, encode, fraction=fraction, most=most, seed=seed, notes=notes, name=data[0]
+    )
+
+
+def set_apart(
+    records: Sequence[RankedRecord],
+    held: Sequence[RankedRecord] | None,
+    encode: Encode,
+    *,
+    fraction: float,
+    most: int,
+    seed: int,
+    notes: Notes,
+    name: str,
+) -> Rankings:
+    """Encodes; prompts are on one side of the split only.
+
+    Args:
+        records: to learn from.
+        held: to measure on; None takes a share of the prompts.
+        encode: a record to ids.
+        fraction: that share.
+        most: the most rankings to measure on.
+        seed: of the split.
+        notes: is told what was skipped.
+        name: of the data, for messages.
+
+    Raises:
+        DataError: nothing is left to learn from.
+    """
+    if held is None:
         prompts = sorted({*map(_key, records)})
         count = min(round(fraction * len(prompts)), most)
         apart = set(random.Random(seed).sample(prompts, count))
@@ -60,7 +97,7 @@ def read_rankings(
     train, kept = (_encoded(side, encode, notes) for side in (records, held[:most]))
     notes.sum_up()
     if not train:
-        raise DataError(f"{data[0]}: no ranking is left to learn from; see what was skipped")
+        raise DataError(f"{name}: no ranking is left to learn from; see what was skipped")
     return Rankings(train=train, held=kept)
 
 
@@ -79,11 +116,24 @@ def _encoded(records: Sequence[RankedRecord], encode: Encode, notes: Notes) -> l
     return found
 
 
-def _read(paths: Sequence[str], skip_bad: bool, notes: Notes) -> list[RankedRecord]:
+def read_rows(
+    paths: Sequence[str], form: Callable[[Row, str], T], *, skip_bad: bool, notes: Notes
+) -> list[T]:
+    """What the rows of files say.
+
+    Args:
+        paths: the files.
+        form: a row and its place to what it says.
+        skip_bad: skip rows that cannot be read, instead of stopping.
+        notes: is told what was skipped.
+
+    Raises:
+        DataError: a bad row.
+    """
     found = []
     for origin, load in chain.from_iterable(rows(path) for path in paths):
         try:
-            found.append(read_ranking(load(), origin))
+            found.append(form(load(), origin))
         except DataError as error:
             if skip_bad:
                 notes.skip(error)

@@ -10,24 +10,25 @@ Legend of shapes: `B` sets, `N` candidates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from sfumato.alignment.learning.likelihood import Causal, NoisedTokens, placed
-from sfumato.alignment.learning.losses import PlackettLuce, PreferenceLoss, better
-from sfumato.alignment.rankings.sets import RankedSets
+from sfumato.alignment.learning.losses import PlackettLuce, better
+from sfumato.alignment.rankings.sets import RankedExample, RankedSets, lay_rows
 from sfumato.errors import UsageError
 from sfumato.models.scorers import Classifier, classifier
 from sfumato.models.storage import folders
 
 LABEL = "reward"
+SetLoss = Callable[[Tensor, Tensor], Tensor]  # scores and ranks, B N → B
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +36,14 @@ class RewardObjective:
     """What a reward is trained on: the loss of the rankings, with r as the score.
 
     Attributes:
-        loss: of pairs or lists.
+        loss: of pairs, of lists, or of each candidate by itself: one number a set.
 
     Example:
         >>> RewardObjective().loss
         PlackettLuce(beta=1.0, top=None)
     """
 
-    loss: PreferenceLoss = field(default_factory=lambda: PlackettLuce(beta=1.0))
+    loss: SetLoss = field(default_factory=lambda: PlackettLuce(beta=1.0))
 
     def prepare(self, batch: RankedSets, generator: torch.Generator) -> NoisedTokens:
         """The batch as it is: there is no noise."""
@@ -61,32 +62,80 @@ def rewards_of(network: nn.Module, noised: NoisedTokens) -> Float[Tensor, "B N"]
     return placed(found, there)[..., 0]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """What a network says of ranked sets.
+
+    Attributes:
+        logits: one number a candidate, 0 for one that is not there, *shape* `B N`.
+        ranks: places, 0 for a candidate that is not there, *shape* `B N`.
+    """
+
+    logits: Float[Tensor, "B N"]
+    ranks: Int[Tensor, "B N"]
+
+
 @torch.no_grad()
-def ordered_rightly(network: nn.Module, batches: Sequence[NoisedTokens]) -> float:
-    """The share of pairs whose better text has the higher reward.
+def judged(
+    network: nn.Module, examples: Sequence[RankedExample], *, pad: int, batch_size: int = 16
+) -> Judged:
+    """Asks a network about sets, those of similar length together; on the CPU.
 
     Args:
         network: the reward.
-        batches: rankings, prepared.
+        examples: encoded rankings, at least one.
+        pad: fills the rows.
+        batch_size: sets judged side by side.
+    """
+    device = next(network.parameters()).device
+    most = max(len(one.candidates) for one in examples)
+    logits, ranks = torch.zeros(len(examples), most), torch.zeros(len(examples), most).long()
+    order = sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch = lay_rows([examples[i] for i in rows], pad=pad)
+        noised = Causal().prepare(batch, torch.Generator()).to(device)
+        found, wide = rewards_of(network, noised).cpu(), batch.ranks.shape[1]
+        logits[rows, :wide], ranks[rows, :wide] = found, batch.ranks
+    return Judged(logits=logits, ranks=ranks)
+
+
+def pairs_right(
+    logits: Float[Tensor, "B N"], ranks: Int[Tensor, "B N"]
+) -> tuple[Float[Tensor, "B"], Int[Tensor, "B"]]:
+    """How many pairs of each set stand in the order of their ranks, of how many; a tie is half.
+
+    Args:
+        logits: the higher the better.
+        ranks: 1 for the best, 0 for a candidate that is not there.
+
+    Example:
+        >>> logits, ranks = torch.tensor([[2.0, 1.0, 2.0]]), torch.tensor([[1, 2, 2]])
+        >>> pairs_right(logits, ranks)
+        (tensor([1.5000]), tensor([2]))
+    """
+    lead, order = logits[:, :, None] - logits[:, None], better(ranks)
+    return ((lead.sign() + 1) / 2 * order).sum((1, 2)), order.sum((1, 2))
+
+
+def ordered_rightly(logits: Float[Tensor, "B N"], ranks: Int[Tensor, "B N"]) -> float:
+    """The share of pairs whose better text has the higher number; see `pairs_right`.
 
     Raises:
         UsageError: no pair with an order.
     """
-    right, total = 0, 0
-    for batch in batches:
-        rewards, order = rewards_of(network, batch), better(batch.ranks)
-        right += int((rewards[:, :, None] > rewards[:, None])[order].sum())
-        total += int(order.sum())
-    if not total:
+    right, pairs = pairs_right(logits, ranks)
+    if not pairs.sum():
         raise UsageError("there is no pair with an order to measure on")
-    return right / total
+    return float(right.sum() / pairs.sum())
 
 
-def new_reward(folder: str | Path, *, seed: int = 0) -> PreTrainedModel:
+def new_reward(folder: str | Path, *, label: str = LABEL, seed: int = 0) -> PreTrainedModel:
     """An encoder with an untrained head of one number.
 
     Args:
         folder: folder or hub name of an encoder of transformers, or of a model of masked noise.
+        label: what the number is called.
         seed: of the head.
 
     Raises:
@@ -109,7 +158,7 @@ def new_reward(folder: str | Path, *, seed: int = 0) -> PreTrainedModel:
     network.set_submodule(name, head)
     network.config.num_labels = 1
     cast(Any, network).num_labels = 1
-    network.config.id2label, network.config.label2id = {0: LABEL}, {LABEL: 0}
+    network.config.id2label, network.config.label2id = {0: label}, {label: 0}
     return network
 
 

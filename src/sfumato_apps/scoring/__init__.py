@@ -1,0 +1,1 @@
+"""The parts of `sfumato reward` and `sfumato discriminator`: one trainer, two things to learn."""

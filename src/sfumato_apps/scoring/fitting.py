@@ -1,0 +1,119 @@
+"""From rankings to a text classifier with one number: the walk of every learnt scorer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from accelerate import PartialState
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PrinterCallback
+
+from sfumato.alignment.rankings.sets import encode_ranked, lay_rows
+from sfumato.alignment.scoring.learnt import RewardObjective, judged, new_reward
+from sfumato.models.checkpoints import SHIPPED
+from sfumato.models.scorers import room
+from sfumato.models.storage import folders
+from sfumato.training.trainer import DiffusionTrainer
+from sfumato_apps import ranks, runs
+from sfumato_apps import training_run as run
+from sfumato_apps.aligning.material import Encode, Rankings
+from sfumato_apps.notes import Notes, ProgressLines
+from sfumato_apps.scoring.options import Fitting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a scorer learns.
+
+    Attributes:
+        command: of `sfumato`.
+        out: folder for the scorer.
+        options: of the command, beside those of `Fitting` and the folder.
+        label: what its number is called.
+        objective: what is minimised.
+        read: rankings to learn from and to measure on, encoded.
+        measure: figures by logits and ranks, *shape* `B N` each.
+    """
+
+    command: str
+    out: Path
+    options: Mapping[str, Any]
+    label: str
+    objective: RewardObjective
+    read: Callable[[Encode, Notes], Rankings]
+    measure: Callable[[Tensor, Tensor], dict[str, float]]
+
+
+def fit(task: Task, fitting: Fitting) -> None:
+    """Walks from rankings to a scorer, and says how well it does.
+
+    Raises:
+        SfumatoError: see `runs`, `read_rankings` and `new_reward`.
+    """
+    notes = Notes()
+    fitting = replace(fitting, bf16=runs.bf16_helps(wanted=fitting.bf16, notes=notes))
+    resumed = runs.checkpoint_to_resume(task.out, resume=fitting.resume)
+    folder = folders.locate(fitting.model or SHIPPED)
+    tokenizer = folders.read_tokenizer(folder)
+    network = new_reward(folder, label=task.label, seed=fitting.seed)
+    words = folders.vocabulary_of(tokenizer, int(network.config.vocab_size))
+    longest = min(fitting.max_length, room(network, tokenizer))
+    found = task.read(lambda record: encode_ranked(record, words, max_length=longest), notes)
+    trainer, steps = _trainer(task, fitting, network, found, words.pad)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(ProgressLines(notes))
+    counts = f"{len(found.train)} rankings, {len(found.held)} held out, {steps} steps"
+    notes.say(f"{task.command}: {counts}")
+
+    def keep(_: Mapping[str, Any]) -> None:
+        with folders.quiet():
+            cast(PreTrainedModel, trainer.best_weights).save_pretrained(task.out)
+            tokenizer.save_pretrained(task.out)
+
+    if resumed is None and ranks.is_first():
+        keep({})
+        runs.write_run(task.command, _settings(task, replace(fitting, steps=steps)), task.out)
+    runs.carry_out(trainer, task.command, task.out, resumed=resumed, notes=notes, keep=keep)
+
+
+def _settings(task: Task, fitting: Fitting) -> dict[str, Any]:
+    """The options as a preset holds them."""
+    every = {**task.options, "out": str(task.out), **asdict(fitting)}
+    return {name: v for name, v in every.items() if v is not None and name != "resume"}
+
+
+def _trainer(
+    task: Task, fitting: Fitting, network: PreTrainedModel, found: Rankings, pad: int
+) -> tuple[DiffusionTrainer, int]:
+    """The trainer, and its steps."""
+    group = fitting.batch * fitting.accumulation * ranks.count()
+    steps = fitting.steps or max(1, round(fitting.epochs * len(found.train) / group))
+    device = PartialState(cpu=ranks.share_cpus()).device
+
+    def validation(model: nn.Module) -> dict[str, float]:
+        told = judged(model, found.held, pad=pad, batch_size=fitting.batch)
+        return task.measure(told.logits, told.ranks)
+
+    trainer = DiffusionTrainer(
+        cast(nn.Module, network).to(device).train(),
+        objective=task.objective,
+        examples=found.train,
+        compose=lambda some, _: lay_rows(some, pad=pad),
+        args=run.arguments(
+            task.out,
+            steps=steps,
+            batch=fitting.batch,
+            accumulation=fitting.accumulation,
+            learning_rate=fitting.learning_rate,
+            weight_decay=fitting.weight_decay,
+            evaluate_every=fitting.evaluate_every,
+            bf16=fitting.bf16,
+            seed=fitting.seed,
+            validate=bool(found.held),
+        ),
+        validation=validation if found.held else None,
+    )
+    return trainer, steps

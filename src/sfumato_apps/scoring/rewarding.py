@@ -1,0 +1,37 @@
+"""What `sfumato reward` learns: which of several texts is better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sfumato.alignment.scoring.learnt import LABEL, RewardObjective, ordered_rightly
+from sfumato_apps.aligning.material import read_rankings
+from sfumato_apps.scoring.fitting import Task, fit
+from sfumato_apps.scoring.options import Fitting
+
+
+def follow(data: list[str], out: Path, fitting: Fitting) -> None:
+    """Walks from rankings to a reward, and says how many pairs it orders rightly.
+
+    Raises:
+        SfumatoError: see `fit`.
+    """
+    task = Task(
+        command="reward",
+        out=out,
+        options={"data": data},
+        label=LABEL,
+        objective=RewardObjective(),
+        read=lambda encode, notes: read_rankings(
+            data,
+            fitting.valid or [],
+            encode,
+            fraction=fitting.valid_fraction,
+            most=fitting.valid_texts,
+            skip_bad=fitting.on_bad_line == "skip",
+            seed=fitting.seed,
+            notes=notes,
+        ),
+        measure=lambda logits, ranks: {"accuracy": ordered_rightly(logits, ranks)},
+    )
+    fit(task, fitting)
