@@ -89,6 +89,22 @@ def prompt_row(prompt: Prompt) -> Any:  # noqa: ANN401
     return prompt if isinstance(prompt, str) else [vars(turn) for turn in prompt]
 
 
+def read_prompt(value: Any, origin: str) -> Prompt:  # noqa: ANN401
+    """A prompt from a field of a row: a text, or a list of turns.
+
+    Args:
+        value: of the field.
+        origin: where it stands, for messages.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if isinstance(value, str):
+        return value
+    turns = _list(value, "prompt", origin)
+    return tuple(_turn(turn, origin) for turn in turns)
+
+
 def row_of(record: RankedRecord) -> dict[str, Any]:
     """A ranking as a row of our own form.
 
@@ -104,7 +120,7 @@ def row_of(record: RankedRecord) -> dict[str, Any]:
 
 
 def _own(row: Row, origin: str) -> RankedRecord:
-    prompt = _prompt(row.get("prompt", ""), origin)
+    prompt = read_prompt(row.get("prompt", ""), origin)
     texts = tuple(_text(one, origin) for one in _list(row["completions"], "completions", origin))
     scores = _numbers(row["scores"], "scores", origin) if row.get("scores") is not None else None
     if row.get("ranks") is not None:
@@ -126,7 +142,7 @@ def _pair(row: Row, origin: str) -> RankedRecord:
         shared = _common(chosen, rejected)
         given = [*(given if isinstance(given, list) else ()), *chosen[:shared]] or given
         chosen, rejected = chosen[shared:], rejected[shared:]
-    prompt = _prompt(given, origin)
+    prompt = read_prompt(given, origin)
     return RankedRecord(
         prompt=prompt,
         completions=(_text(chosen, origin), _text(rejected, origin)),
@@ -155,14 +171,6 @@ _FORMS: Mapping[tuple[str, ...], Callable[[Row, str], RankedRecord]] = MappingPr
         ("chosen", "rejected"): _pair,
     }
 )
-
-
-def _prompt(value: Any, origin: str) -> Prompt:  # noqa: ANN401
-    """A text, or turns."""
-    if isinstance(value, str):
-        return value
-    turns = _list(value, "prompt", origin)
-    return tuple(_turn(turn, origin) for turn in turns)
 
 
 def _turn(value: Any, origin: str) -> Message:  # noqa: ANN401

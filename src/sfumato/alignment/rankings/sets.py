@@ -116,10 +116,29 @@ def encode_ranked(
         UnusableError: nothing of a candidate is left.
     """
     found = [
-        encode(_record(record, text), vocabulary, max_length=max_length, trained="last")
+        encode_answer(record.prompt, text, vocabulary, max_length=max_length, origin=record.origin)
         for text in record.completions
     ]
     return RankedExample(candidates=tuple(found), ranks=record.ranks)
+
+
+def encode_answer(
+    prompt: Prompt, text: str, vocabulary: Vocabulary, *, max_length: int, origin: str = ""
+) -> Example:
+    """Encodes one candidate, as `encode` does.
+
+    Args:
+        prompt: what it answers; "" for a text as such.
+        text: the candidate.
+        vocabulary: text to ids.
+        max_length: the most tokens of prompt and candidate.
+        origin: where it stands, for messages.
+
+    Raises:
+        UnusableError: nothing of it is left.
+    """
+    record = _record(prompt, text, origin)
+    return encode(record, vocabulary, max_length=max_length, trained="last")
 
 
 def lay_sets(
@@ -187,10 +206,10 @@ def _laid(
     return RankedSets(ids=ids, judged=judged, attend=attend, ranks=ranks)
 
 
-def _record(record: RankedRecord, text: str) -> Record:
-    if not isinstance(record.prompt, str):
-        turns = (*record.prompt, Message(role=ASSISTANT, content=text))
-        return DialogueRecord(messages=turns, origin=record.origin)
-    if not record.prompt:
-        return TextRecord(text=text, origin=record.origin)
-    return PairRecord(prompt=record.prompt, completion=text, origin=record.origin)
+def _record(prompt: Prompt, text: str, origin: str) -> Record:
+    if not isinstance(prompt, str):
+        turns = (*prompt, Message(role=ASSISTANT, content=text))
+        return DialogueRecord(messages=turns, origin=origin)
+    if not prompt:
+        return TextRecord(text=text, origin=origin)
+    return PairRecord(prompt=prompt, completion=text, origin=origin)
