@@ -34,6 +34,8 @@ RECIPES = (
     "candidates",
     "rank",
     "reward",
+    "discriminator train",
+    "discriminator score",
     "align",
     "frontier",
     "write",

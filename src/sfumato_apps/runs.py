@@ -15,8 +15,16 @@ from sfumato.training.trainer import DiffusionTrainer, StopOnSignal, last_checkp
 from sfumato_apps import ranks
 from sfumato_apps.notes import Notes
 
-_RECIPES = ("train", "convert", "latent", "classifier", "reward", "align")
-SETTINGS_FILES = {name: f"{name}.yaml" for name in _RECIPES}
+_RECIPES = (
+    "train",
+    "convert",
+    "latent",
+    "classifier",
+    "reward",
+    "discriminator train",
+    "align",
+)
+SETTINGS_FILES = {name: f"{name.replace(' ', '-')}.yaml" for name in _RECIPES}
 
 
 class Interrupted(SfumatoError):
