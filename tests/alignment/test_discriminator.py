@@ -109,7 +109,8 @@ def test_sources_are_ranks() -> None:
         "source": ["real", "t 1", "real"],
     }
     found = read_sources(row, "")
-    assert (found.prompt, found.ranks, found.scores) == ("I ", (1, 2, 1), None)
+    assert (found.prompt, found.ranks, found.scores) == ("I ", (1, 1, 2), None)
+    assert found.completions == ("am.", "was.", "are.")
     assert read_sources({"chosen": "a", "rejected": "b"}, "").ranks == (1, 2)
     assert read_sources({"completions": ["a", "b"], "scores": [1, 3]}, "").ranks == (2, 1)
 

@@ -29,8 +29,9 @@ def discriminator_train(
 
     Args:
         out: Folder for the discriminator.
-        data: Files of sets: prompt, completions, and a source for each completion, which is "real"
-            for a real text. Rows with ranks or scores count the best as real.
+        data: Files of sets, as --valid takes them too: prompt, completions, and a source for each
+            completion, which is "real" for a real text. Rows with ranks or scores count the best
+            as real.
         real: Instead of sets, files of real texts, in any form of training data.
         generated: With --real: files of generated texts, or what `sfumato candidates` wrote. Sets
             are made at random of texts to the same prompt.

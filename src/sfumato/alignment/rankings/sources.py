@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from sfumato.alignment.rankings.formats import read_prompt, read_ranking
 from sfumato.alignment.rankings.sets import Prompt, RankedRecord
@@ -42,6 +43,8 @@ class Answer:
 def read_sources(row: Row, origin: str) -> RankedRecord:
     """A ranking from a row of completions and their sources; without sources, see `read_ranking`.
 
+    The real ones come first: by the first text, sets are kept on one side of a split.
+
     Args:
         row: the fields.
         origin: where it stands, for messages.
@@ -51,9 +54,9 @@ def read_sources(row: Row, origin: str) -> RankedRecord:
         UnusableError: no text is real, or every one is.
 
     Example:
-        >>> row = {"completions": ["A cat.", "A a cat."], "source": ["real", "temperature 1"]}
-        >>> read_sources(row, "line 1").ranks
-        (1, 2)
+        >>> row = {"completions": ["A a cat.", "A cat."], "source": ["temperature 1", "real"]}
+        >>> read_sources(row, "line 1").completions
+        ('A cat.', 'A a cat.')
     """
     if "source" not in row or "completions" not in row:
         return read_ranking(row, origin)
@@ -63,8 +66,13 @@ def read_sources(row: Row, origin: str) -> RankedRecord:
         raise UnusableError(
             f"{every}: expected both, real and generated ones", reason="no order", place=origin
         )
-    ranks = [1 if one else 2 for one in real]
-    said = {"prompt": row.get("prompt", ""), "completions": row["completions"], "ranks": ranks}
+    texts = cast(list[object], row["completions"])
+    order = sorted(range(len(real)), key=real.__getitem__, reverse=True)
+    said = {
+        "prompt": row.get("prompt", ""),
+        "completions": [texts[i] for i in order],
+        "ranks": [1 if real[i] else 2 for i in order],
+    }
     return read_ranking(said, origin)
 
 
