@@ -11,6 +11,7 @@ import json
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,9 @@ def trained(folder: Path, command: str, *options: str) -> None:
     """A command that trains, in a process of its own, unless an earlier run left its model."""
     if not (folder / _TIME).exists():
         call = [sys.executable, "-m", sfumato_apps.cli.__name__, command, "--out", str(folder)]
-        before = _cpu_seconds()
+        before, start = _cpu_seconds(), time.monotonic()
         subprocess.run([*call, "--bf16", *options], check=True)
+        print(f"{command}: {time.monotonic() - start:.0f} seconds by the clock", flush=True)
         (folder / _TIME).write_text(f"{_cpu_seconds() - before:.0f}")
 
 

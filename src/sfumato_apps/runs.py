@@ -23,6 +23,7 @@ _RECIPES = (
     "reward",
     "discriminator train",
     "align",
+    "align image",
 )
 SETTINGS_FILES = {name: f"{name.replace(' ', '-')}.yaml" for name in _RECIPES}
 

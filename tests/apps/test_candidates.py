@@ -17,7 +17,7 @@ from tests.training.worlds import WORDS
 
 from sfumato.alignment.rankings.formats import read_ranking
 from sfumato.models.checkpoints import pretrained_tokenizer
-from sfumato_apps.judging.candidates import lines_of
+from sfumato_apps.judging.sharing import lines_of
 
 __all__ = ["model"]  # a fixture
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from sfumato.errors import MissingExtraError, UsageError
 from sfumato.models.encoders import EncoderDenoiser
+
+Adapted = TypeVar("Adapted", bound=nn.Module)
 
 
 def with_lora(
@@ -41,12 +43,6 @@ def with_lora(
         UsageError: rank below one, or a dropout outside [0, 1).
         MissingExtraError: peft is not installed.
     """
-    if rank < 1 or not 0 <= dropout < 1:
-        raise UsageError(f"rank must be at least 1 and dropout in [0, 1): {rank}, {dropout}")
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise MissingExtraError("peft", "lora") from error
     adapted = copy.deepcopy(denoiser)
     network = adapted.network
     projection: nn.Module = network.get_output_embeddings()  # type: ignore[no-untyped-call]
@@ -55,15 +51,47 @@ def with_lora(
         for name, module in network.named_modules()
         if isinstance(module, nn.Linear) and module is not projection
     ]
+    add_lora(network, names, rank=rank, alpha=alpha, dropout=dropout, seed=seed)
+    return adapted
+
+
+def add_lora(
+    network: nn.Module,
+    names: Sequence[str],
+    *,
+    rank: int,
+    alpha: int | None = None,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> None:
+    """Adds adapters to some layers of any network and freezes everything else.
+
+    Args:
+        network: is changed.
+        names: of its linear layers, or how their names end.
+        rank: rank of each update.
+        alpha: strength of the updates; None means 2 · rank.
+        dropout: chance to drop an adapter's input while training.
+        seed: of the random half of each adapter.
+
+    Raises:
+        UsageError: rank below one, or a dropout outside [0, 1).
+        MissingExtraError: peft is not installed.
+    """
+    if rank < 1 or not 0 <= dropout < 1:
+        raise UsageError(f"rank must be at least 1 and dropout in [0, 1): {rank}, {dropout}")
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise MissingExtraError("peft", "lora") from error
     config = LoraConfig(
         r=rank,
         lora_alpha=2 * rank if alpha is None else alpha,
         lora_dropout=dropout,
-        target_modules=names,
+        target_modules=[*names],
     )
     inject_adapter_in_model(config, network)
     _initialise(network, torch.Generator().manual_seed(seed))
-    return adapted
 
 
 def _initialise(network: nn.Module, generator: torch.Generator) -> None:
@@ -73,8 +101,8 @@ def _initialise(network: nn.Module, generator: torch.Generator) -> None:
             nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
 
 
-def merged(denoiser: EncoderDenoiser) -> EncoderDenoiser:
-    """A copy with the adapters folded into the weights; the denoiser itself if it has none."""
+def merged(denoiser: Adapted) -> Adapted:
+    """A copy with the adapters folded into the weights; the network itself if it has none."""
     if not any(_is_adapter(module) for module in denoiser.modules()):
         return denoiser
     plain = copy.deepcopy(denoiser)

@@ -15,13 +15,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 from sfumato.alignment.learning.likelihood import Causal, Estimator, TokenElbo
 from sfumato.alignment.learning.vectors import VectorElbo, lay_ranked_slots
 from sfumato.alignment.rankings.causal import encode_causal
-from sfumato.alignment.rankings.sets import (
-    RankedExample,
-    RankedRecord,
-    encode_ranked,
-    lay_rows,
-    lay_sets,
-)
+from sfumato.alignment.rankings.sets import encode_ranked, lay_rows, lay_sets
 from sfumato.errors import ModelError, UsageError
 from sfumato.models.checkpoints import Checkpoint, save
 from sfumato.models.encoders import EncoderDenoiser
@@ -32,9 +26,11 @@ from sfumato.noise.times import ExactCount, Stratified
 from sfumato.sampling.ancestral import marks_noise
 from sfumato.sampling.tasks import specials_of
 from sfumato.training.latents import LatentLearner
+from sfumato_apps.aligning.material import Encode
 from sfumato_apps.policies import open_writer
 
-_ALIGNED, _ABOUT = "aligned", "aligned.json"
+ABOUT = "aligned.json"
+_ALIGNED = "aligned"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +60,7 @@ class Aligned:
         network: what is trained.
         estimator: how likely it finds texts, as alignment weighs it.
         bound: the same in nats.
-        encode: a ranking to ids.
+        encode: a ranking to what is learnt from.
         layout: rankings to a batch.
         keep: saves a trained network in a folder, with what is known of its alignment.
         about: what was known of its alignment when it was opened.
@@ -73,8 +69,8 @@ class Aligned:
     network: nn.Module
     estimator: Estimator
     bound: Estimator
-    encode: Callable[[RankedRecord], RankedExample]
-    layout: Callable[[Sequence[RankedExample]], Any]
+    encode: Encode
+    layout: Callable[[Sequence[Any]], Any]
     keep: Callable[[nn.Module, Path, Mapping[str, Any]], None]
     about: Mapping[str, Any]
 
@@ -163,13 +159,13 @@ def _causal(reading: Reading, folder: Path, device: torch.device) -> Aligned:
     _unadapted(reading, "autoregressive")
     network, tokenizer = open_causal(folder, device)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    notes = folder / _ABOUT
+    notes = folder / ABOUT
 
     def keep(trained: nn.Module, out: Path, about: Mapping[str, Any]) -> None:
         with folders.quiet():
             cast(PreTrainedModel, trained).save_pretrained(out)
             tokenizer.save_pretrained(out)
-        (out / _ABOUT).write_text(json.dumps(about, ensure_ascii=False, indent=2))
+        (out / ABOUT).write_text(json.dumps(about, ensure_ascii=False, indent=2))
 
     return Aligned(
         network=network,

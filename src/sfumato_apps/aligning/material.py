@@ -6,15 +6,15 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sfumato.alignment.rankings.formats import read_ranking
-from sfumato.alignment.rankings.sets import RankedExample, RankedRecord
+from sfumato.alignment.rankings.sets import RankedRecord
 from sfumato.errors import DataError, UnusableError
 from sfumato.text.files import Row, rows
 from sfumato_apps.notes import Notes
 
-Encode = Callable[[RankedRecord], RankedExample]
+Encode = Callable[[Any], Any]
 Form = Callable[[Row, str], RankedRecord]
 T = TypeVar("T")
 
@@ -23,8 +23,8 @@ T = TypeVar("T")
 class Rankings:
     """What is learnt from, and what is measured on."""
 
-    train: Sequence[RankedExample]
-    held: Sequence[RankedExample]
+    train: Sequence[Any]
+    held: Sequence[Any]
 
 
 def read_rankings(
@@ -44,7 +44,7 @@ def read_rankings(
     Args:
         data: files to learn from.
         valid: files to measure on.
-        encode: a record to ids.
+        encode: a record to what is learnt from.
         fraction: without such files, the share of the prompts that is measured on.
         most: the most rankings to measure on.
         skip_bad: skip records that cannot be read, instead of stopping.
@@ -63,8 +63,8 @@ def read_rankings(
 
 
 def set_apart(
-    records: Sequence[RankedRecord],
-    held: Sequence[RankedRecord] | None,
+    records: Sequence[Any],
+    held: Sequence[Any] | None,
     encode: Encode,
     *,
     fraction: float,
@@ -78,7 +78,7 @@ def set_apart(
     Args:
         records: to learn from.
         held: to measure on; None takes a share of the prompts.
-        encode: a record to ids.
+        encode: a record to what is learnt from.
         fraction: that share.
         most: the most rankings to measure on.
         seed: of the split.
@@ -89,11 +89,11 @@ def set_apart(
         DataError: nothing is left to learn from.
     """
     if held is None:
-        prompts = sorted({*map(_key, records)})
+        prompts = sorted({record.group for record in records})
         count = min(round(fraction * len(prompts)), most)
         apart = set(random.Random(seed).sample(prompts, count))
-        held = [record for record in records if _key(record) in apart]
-        records = [record for record in records if _key(record) not in apart]
+        held = [record for record in records if record.group in apart]
+        records = [record for record in records if record.group not in apart]
     train, kept = (_encoded(side, encode, notes) for side in (records, held[:most]))
     notes.sum_up()
     if not train:
@@ -101,12 +101,7 @@ def set_apart(
     return Rankings(train=train, held=kept)
 
 
-def _key(record: RankedRecord) -> str:
-    """What two rankings must not share across the split."""
-    return str(record.prompt) or record.completions[0]
-
-
-def _encoded(records: Sequence[RankedRecord], encode: Encode, notes: Notes) -> list[RankedExample]:
+def _encoded(records: Sequence[Any], encode: Encode, notes: Notes) -> list[Any]:
     found = []
     for record in records:
         try:

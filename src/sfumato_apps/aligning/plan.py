@@ -1,4 +1,4 @@
-"""What `sfumato align` was asked for."""
+"""What `sfumato align` and `sfumato align image` were asked for."""
 
 from __future__ import annotations
 
@@ -7,68 +7,77 @@ from pathlib import Path
 from typing import Any
 
 from sfumato.alignment.learning.divergences import Link, divergence
-from sfumato.alignment.learning.losses import Pairs
 from sfumato.alignment.learning.presets import Method, method
+from sfumato_apps.aligning.options import Preferring
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignPlan:
+class TextPlan:
     """The options of a run; what each means stands at `recipes.align`."""
 
     data: list[str]
     out: Path
     model: str | None
-    method: str
-    beta: float | None
-    f_divergence_type: str
-    f_alpha_divergence_coef: float | None
-    pairs: Pairs | None
-    anchor: float | None
-    draws: int | None
-    lora: int
-    valid: list[str] | None
-    valid_fraction: float
-    valid_texts: int
-    minutes: float | None
-    steps: int | None
-    epochs: float
-    batch: int
-    accumulation: int
-    learning_rate: float | None
-    weight_decay: float
     max_length: int
     slack: int
-    evaluate_every: int
-    bf16: bool
-    on_bad_line: str
-    seed: int
-    resume: bool
+    learning: Preferring
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The options as a preset holds them."""
-        chosen = {n: v for n, v in asdict(self).items() if v is not None and n != "resume"}
-        return {n: str(v) if isinstance(v, Path) else v for n, v in chosen.items()}
 
-    def chosen(self) -> Method:
-        """The method with what the options change of it.
+@dataclass(frozen=True, kw_only=True)
+class ImagePlan:
+    """The options of a run; what each means stands at `recipes.align_image`."""
 
-        Raises:
-            UsageError: options that do not go together.
-        """
-        found = method(self.method, beta=self.beta, pairs=self.pairs)
-        return replace(
-            found,
-            anchor=found.anchor if self.anchor is None else self.anchor,
-            draws=found.draws if self.draws is None else self.draws,
-        )
+    pipeline: str
+    data: list[str]
+    out: Path
+    timesteps: list[int] | None
+    adversary: str | None
+    adversarial: float
+    learning: Preferring
 
-    def link(self) -> Link:
-        """The divergence's.
 
-        Raises:
-            UsageError: a coefficient without its divergence, or one that cannot be used.
-        """
-        coefficient = self.f_alpha_divergence_coef
-        alpha = None if coefficient is None else 1 - coefficient
-        return divergence(self.f_divergence_type, alpha=alpha)
+Plan = TextPlan | ImagePlan
+
+
+def settings(plan: Plan) -> dict[str, Any]:
+    """The options as a preset holds them.
+
+    Args:
+        plan: of a run.
+    """
+    every = asdict(plan)
+    chosen = every | every.pop("learning")
+    del chosen["resume"]
+    named = {name: value for name, value in chosen.items() if value is not None}
+    return {n: str(value) if isinstance(value, Path) else value for n, value in named.items()}
+
+
+def method_of(learning: Preferring) -> Method:
+    """The method with what the options change of it.
+
+    Args:
+        learning: the options.
+
+    Raises:
+        UsageError: options that do not go together.
+    """
+    found = method(learning.method, beta=learning.beta, pairs=learning.pairs)
+    return replace(
+        found,
+        anchor=found.anchor if learning.anchor is None else learning.anchor,
+        draws=found.draws if learning.draws is None else learning.draws,
+    )
+
+
+def link_of(learning: Preferring) -> Link:
+    """The divergence's.
+
+    Args:
+        learning: the options.
+
+    Raises:
+        UsageError: a coefficient without its divergence, or one that cannot be used.
+    """
+    coefficient = learning.f_alpha_divergence_coef
+    alpha = None if coefficient is None else 1 - coefficient
+    return divergence(learning.f_divergence_type, alpha=alpha)

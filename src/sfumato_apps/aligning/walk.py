@@ -6,12 +6,13 @@ files ─► rankings ─► examples ─► policy and reference ─► trainin
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 from transformers import PrinterCallback
 
-from sfumato.alignment.learning.objective import PreferenceObjective, frozen
+from sfumato.alignment.learning.objective import PreferenceObjective, Regulariser, frozen
 from sfumato.alignment.learning.trainer import preference_trainer
 from sfumato.models.checkpoints import SHIPPED
 from sfumato.models.lora import adapters_off
@@ -20,42 +21,72 @@ from sfumato_apps import ranks, runs
 from sfumato_apps import training_run as run
 from sfumato_apps.aligning.families import Aligned, Reading, open_aligned
 from sfumato_apps.aligning.material import Rankings, read_rankings
-from sfumato_apps.aligning.plan import AlignPlan
+from sfumato_apps.aligning.options import Preferring
+from sfumato_apps.aligning.plan import Plan, TextPlan, link_of, method_of, settings
 from sfumato_apps.notes import Notes, ProgressLines
 from sfumato_apps.timing import steps_for
 
 _ENOUGH = 8
 
 
-def follow(plan: AlignPlan) -> None:
+def follow(plan: TextPlan) -> None:
     """Walks from rankings to an aligned model.
 
     Raises:
         SfumatoError: see `runs`, `read_ranking` and `open_aligned`.
     """
-    notes = Notes()
-    plan = replace(plan, bf16=runs.bf16_helps(wanted=plan.bf16, notes=notes))
-    resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
+    notes, learning = Notes(), plan.learning
     device = PartialState(cpu=ranks.share_cpus()).device
+    resumed = runs.checkpoint_to_resume(plan.out, resume=learning.resume)
     opened = open_aligned(plan.model or SHIPPED, _reading(plan), device)
     found = read_rankings(
         plan.data,
-        plan.valid or [],
+        learning.valid or [],
         opened.encode,
-        fraction=plan.valid_fraction,
-        most=plan.valid_texts,
-        skip_bad=plan.on_bad_line == "skip",
-        seed=plan.seed,
+        fraction=learning.valid_fraction,
+        most=learning.valid_texts,
+        skip_bad=learning.on_bad_line == "skip",
+        seed=learning.seed,
         notes=notes,
     )
-    objective = _objective(plan, opened, notes)
+    learn(plan, "align", opened, found, resumed=resumed, notes=notes)
+
+
+def learn(
+    plan: Plan,
+    recipe: str,
+    opened: Aligned,
+    found: Rankings,
+    *,
+    resumed: Path | None,
+    notes: Notes,
+    regulariser: Regulariser | None = None,
+) -> None:
+    """What is the same for texts and images: trains and keeps.
+
+    Args:
+        plan: the options.
+        recipe: the command, for messages.
+        opened: the model.
+        found: rankings to learn from and to measure on.
+        resumed: the checkpoint to go on from.
+        notes: is told what is done.
+        regulariser: a further loss.
+
+    Raises:
+        SfumatoError: see `runs`.
+    """
+    bf16 = runs.bf16_helps(wanted=plan.learning.bf16, notes=notes)
+    plan = replace(plan, learning=replace(plan.learning, bf16=bf16))
+    objective = replace(_objective(plan.learning, opened, notes), regulariser=regulariser)
     trainer, steps = _trainer(plan, opened, objective, found, notes)
+    plan = replace(plan, learning=replace(plan.learning, steps=steps, minutes=None))
     size = sum(parameter.numel() for parameter in opened.network.parameters()) / 1e6
     counts = f"{len(found.train)} rankings, {len(found.held)} held out, {steps} steps"
     notes.say(f"{size:.1f}M parameters, {counts}")
     if resumed is None and ranks.is_first():
-        opened.keep(opened.network, plan.out, plan.settings)
-        runs.write_run("align", replace(plan, steps=steps, minutes=None).settings, plan.out)
+        opened.keep(opened.network, plan.out, settings(plan))
+        runs.write_run(recipe, settings(plan), plan.out)
 
     def conclude() -> dict[str, Any]:
         """The last validation, which the Trainer makes after the last step."""
@@ -64,37 +95,37 @@ def follow(plan: AlignPlan) -> None:
 
     runs.carry_out(
         trainer,
-        "align",
+        recipe,
         plan.out,
         resumed=resumed,
         notes=notes,
-        keep=lambda more: opened.keep(trainer.best_weights, plan.out, {**plan.settings, **more}),
+        keep=lambda more: opened.keep(trainer.best_weights, plan.out, {**settings(plan), **more}),
         conclude=conclude,
     )
 
 
-def _reading(plan: AlignPlan) -> Reading:
+def _reading(plan: TextPlan) -> Reading:
     return Reading(
         max_length=plan.max_length,
-        draws=plan.chosen().draws,
+        draws=method_of(plan.learning).draws,
         slack=plan.slack,
-        lora=plan.lora,
-        seed=plan.seed,
+        lora=plan.learning.lora,
+        seed=plan.learning.seed,
     )
 
 
-def _objective(plan: AlignPlan, opened: Aligned, notes: Notes) -> PreferenceObjective:
+def _objective(learning: Preferring, opened: Aligned, notes: Notes) -> PreferenceObjective:
     """What is minimised; the model as it is now is the reference."""
-    chosen, link, network = plan.chosen(), plan.link(), opened.network
+    chosen, link, network = method_of(learning), link_of(learning), opened.network
     if link.noisy and chosen.draws < _ENOUGH:
         notes.say(
-            f"{plan.f_divergence_type}: its link is steep, so that the noise of {chosen.draws} "
+            f"{learning.f_divergence_type}: its link is steep, so that the noise of {chosen.draws} "
             f"draws biases it; --draws {_ENOUGH} or more, js_divergence or reverse_kl are safer"
         )
     return PreferenceObjective(
         estimator=opened.estimator,
         loss=chosen.loss,
-        reference=(adapters_off if plan.lora else frozen(network)) if chosen.referred else None,
+        reference=(adapters_off if learning.lora else frozen(network)) if chosen.referred else None,
         link=link,
         per_token=chosen.per_token,
         anchor=chosen.anchor,
@@ -102,15 +133,18 @@ def _objective(plan: AlignPlan, opened: Aligned, notes: Notes) -> PreferenceObje
 
 
 def _trainer(
-    plan: AlignPlan, opened: Aligned, objective: PreferenceObjective, found: Rankings, notes: Notes
+    plan: Plan, opened: Aligned, objective: PreferenceObjective, found: Rankings, notes: Notes
 ) -> tuple[DiffusionTrainer, int]:
     """The trainer, and its steps."""
-    group, steps = plan.batch * plan.accumulation, plan.steps
-    if steps is None and plan.minutes is not None:
+    learning = plan.learning
+    group, steps = learning.batch * learning.accumulation, learning.steps
+    if steps is None and learning.minutes is not None:
         of = (opened.network, objective, lambda some, _: opened.layout(some), found.train)
-        steps = ranks.agreed(steps_for(plan.minutes, *of, rows=group, bf16=plan.bf16, muon=False))
-    steps = steps or max(1, round(plan.epochs * len(found.train) / (group * ranks.count())))
-    rate = plan.learning_rate or (1e-4 if plan.lora else 1e-5)
+        steps = ranks.agreed(
+            steps_for(learning.minutes, *of, rows=group, bf16=learning.bf16, muon=False)
+        )
+    steps = steps or max(1, round(learning.epochs * len(found.train) / (group * ranks.count())))
+    rate = learning.learning_rate or (1e-4 if learning.lora else 1e-5)
     trainer = preference_trainer(
         opened.network.train(),
         objective=objective,
@@ -120,13 +154,13 @@ def _trainer(
         args=run.arguments(
             plan.out,
             steps=steps,
-            batch=plan.batch,
-            accumulation=plan.accumulation,
+            batch=learning.batch,
+            accumulation=learning.accumulation,
             learning_rate=rate,
-            weight_decay=plan.weight_decay,
-            evaluate_every=plan.evaluate_every,
-            bf16=plan.bf16,
-            seed=plan.seed,
+            weight_decay=learning.weight_decay,
+            evaluate_every=learning.evaluate_every,
+            bf16=learning.bf16,
+            seed=learning.seed,
             validate=bool(found.held),
         ),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -25,6 +24,7 @@ from sfumato.text.files import rows
 from sfumato_apps import ranks
 from sfumato_apps.aligning.families import open_causal, writes_from_left
 from sfumato_apps.choices import Decoding
+from sfumato_apps.judging.sharing import shared_out
 from sfumato_apps.notes import Notes
 from sfumato_apps.policies import open_writer, policy_of
 
@@ -58,25 +58,13 @@ def follow(plan: CandidatePlan) -> None:
     if plan.batch < 1:
         raise UsageError(f"expected batch ≥ 1, got {plan.batch}")
     asked = _asked(plan)
-    notes, state = Notes(), PartialState(cpu=ranks.share_cpus())
-    ways = ways_of(plan, state.device)
-    rank, count = state.process_index, state.num_processes
-    target = plan.out if count == 1 else plan.out.with_name(f"{plan.out.name}.{rank}of{count}")
-    mine = [*range(rank, len(asked), count)]
-    done = _resumed(target, [asked[index] for index in mine])
-    if done:
-        notes.say(f"{target} has {done} lines: going on after them")
-    with target.open("ab") as file:
-        for start in range(done, len(mine), plan.batch):
-            some = mine[start : start + plan.batch]
-            for row in _written(asked, some, ways, plan):
-                file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
-            file.flush()
-            notes.say(f"{min(start + plan.batch, len(mine))} of {len(mine)} prompts")
-    state.wait_for_everyone()
-    if count > 1 and ranks.is_first():
-        _merged(plan.out, count, len(asked))
-    notes.say(f"{plan.out}: {len(asked)} prompts")
+    notes, device = Notes(), PartialState(cpu=ranks.share_cpus()).device
+    ways = ways_of(plan, device)
+
+    def write(some: Sequence[int]) -> Iterator[dict[str, Any]]:
+        return _written(asked, some, ways, plan)
+
+    shared_out(plan.out, asked, write, batch=plan.batch, notes=notes)
 
 
 def _asked(plan: CandidatePlan) -> list[Prompt]:
@@ -113,11 +101,6 @@ def prompt_of(row: Any, origin: str) -> Prompt:  # noqa: ANN401
 def _is_turn(value: Any) -> bool:  # noqa: ANN401
     said = (value.get("role"), value.get("content")) if isinstance(value, dict) else (None,)
     return all(isinstance(one, str) for one in said)
-
-
-def lines_of(path: Path) -> list[str]:
-    """The lines of a file of JSON lines; only a line feed ends a line."""
-    return path.read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def ways_of(plan: CandidatePlan, device: torch.device) -> list[Way]:
@@ -166,36 +149,3 @@ def _written(
                 "completions": [*one.completions],
                 "source": [*one.sources],
             }
-
-
-def _resumed(target: Path, asked: Sequence[Prompt]) -> int:
-    """Lines that are there already; a torn last one is dropped."""
-    if not target.exists():
-        return 0
-    content = target.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    lines = content[:whole].split(b"\n")[:-1]
-    if len(lines) > len(asked) or (lines and not _answers(lines[-1], asked[len(lines) - 1])):
-        raise UsageError(f"{target} holds candidates for other prompts: name another --out")
-    if whole < len(content):
-        target.write_bytes(content[:whole])
-    return len(lines)
-
-
-def _answers(line: bytes, prompt: Prompt) -> bool:
-    """Whether a line holds candidates for a prompt."""
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(row, dict) and row.get("prompt") == prompt_row(prompt)
-
-
-def _merged(out: Path, count: int, total: int) -> None:
-    """The parts of all processes as one file, in the order of the prompts."""
-    parts = [out.with_name(f"{out.name}.{rank}of{count}") for rank in range(count)]
-    lines = [lines_of(part) for part in parts]
-    every = [lines[index % count][index // count] for index in range(total)]
-    out.write_text("".join(line + "\n" for line in every), encoding="utf-8")
-    for part in parts:
-        part.unlink()

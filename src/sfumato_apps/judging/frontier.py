@@ -22,6 +22,7 @@ from sfumato.protocols import Scorer
 from sfumato_apps.aligning.families import Aligned, Reading, open_aligned
 from sfumato_apps.judging import candidates
 from sfumato_apps.judging.ranking import reward_of
+from sfumato_apps.judging.sharing import lines_of
 from sfumato_apps.notes import Notes
 
 _AT_ONCE = 16
@@ -125,7 +126,7 @@ def _written(plan: FrontierPlan, name: str, model: str, opened: Aligned) -> Text
             seed=plan.seed,
         )
     )
-    lines = candidates.lines_of(path)[: plan.n]
+    lines = lines_of(path)[: plan.n]
     rows = [row for row in map(json.loads, lines) if row["completions"][0].strip()]
     if not rows:
         raise UsageError(f"{name} wrote nothing but empty texts: see {path}")

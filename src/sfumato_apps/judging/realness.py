@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,10 +13,16 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
+from sfumato.alignment.images.discriminator import (
+    ImageDiscriminator,
+    judges_images,
+    open_discriminator,
+)
+from sfumato.alignment.images.records import ImageSet, Picture
 from sfumato.alignment.rankings.formats import read_prompt
 from sfumato.alignment.rankings.ranking import places
 from sfumato.alignment.rankings.sets import Prompt, RankedExample, encode_answer
-from sfumato.alignment.rankings.sources import real_ones
+from sfumato.alignment.rankings.sources import REAL, real_ones
 from sfumato.alignment.scoring.discriminator import LABEL, figures
 from sfumato.alignment.scoring.learnt import Judged, judged
 from sfumato.errors import DataError, UnusableError
@@ -24,8 +31,10 @@ from sfumato.models.storage import folders
 from sfumato.text.files import Row
 from sfumato.text.vocabulary import Vocabulary
 from sfumato_apps import ranks
+from sfumato_apps.aligning.images import read_image_rows
 from sfumato_apps.aligning.material import read_rows
 from sfumato_apps.notes import Notes
+from sfumato_apps.scoring.picturing import judged_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +99,10 @@ def follow(plan: RealnessPlan) -> None:
     """
     notes = Notes()
     device = PartialState(cpu=ranks.share_cpus()).device
+    folder = folders.locate(plan.model)
+    if judges_images(folder):
+        _follow_images(plan, open_discriminator(folder, device=device), notes)
+        return
     judge = classifier(plan.model, label=LABEL, device=device)
     words = folders.vocabulary_of(judge.tokenizer, int(judge.network.config.vocab_size))
     longest = min(plan.max_length, judge.max_length)
@@ -105,13 +118,48 @@ def follow(plan: RealnessPlan) -> None:
         raise DataError(f"{plan.data[0]}: no candidates could be judged; see what was skipped")
     told = judged(cast(nn.Module, judge.network), examples, pad=words.pad, batch_size=plan.batch)
     scores = told.logits.tolist()
-    lines = [
-        json.dumps(one.scored(some[: len(one.texts)]), ensure_ascii=False) + "\n"
-        for one, some in zip(rows, scores, strict=True)
-    ]
-    plan.out.write_text("".join(lines), encoding="utf-8")
-    notes.say(f"{plan.out}: {len(rows)} rows")
+    kept = [one.scored(some[: len(one.texts)]) for one, some in zip(rows, scores, strict=True)]
+    _keep(kept, plan.out, notes)
     _report(told, [{*(one.real or ())} == {True, False} for one in rows], plan)
+
+
+def _follow_images(plan: RealnessPlan, judge: ImageDiscriminator, notes: Notes) -> None:
+    """The same for sets of images; paths become relative to the new file."""
+    sets = [*read_image_rows(plan.data, skip_bad=False, notes=notes)]
+    if not sets:
+        raise DataError(f"{plan.data[0]}: no candidates could be judged; see what was skipped")
+    examples = [replace(one, ranks=_ranks(one)) for one in sets]
+    told = judged_images(judge, examples, batch_size=plan.batch)
+    rows = []
+    for one, some in zip(sets, told.logits.tolist(), strict=True):
+        scores = some[: len(one.images)]
+        order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
+        kept = [scores[i] for i in order]
+        row: dict[str, Any] = {"prompt": one.prompt}
+        row["completions"] = [{"path": _path(one.images[i], plan.out)} for i in order]
+        if one.sources:
+            row["source"] = [one.sources[i] for i in order]
+        rows.append(row | {"ranks": [*places(kept)], "scores": kept})
+    _keep(rows, plan.out, notes)
+    _report(told, [len({*one.ranks}) > 1 for one in examples if one.ranks], plan)
+
+
+def _ranks(one: ImageSet) -> tuple[int, ...]:
+    """1 where an image is real, 2 where it is not or nothing is known."""
+    known = one.sources or ("",) * len(one.images)
+    return tuple(1 if source == REAL else 2 for source in known)
+
+
+def _path(image: Picture, out: Path) -> str:
+    if isinstance(image, bytes):
+        raise DataError("expected images in files, got some within the rows: write them out first")
+    return Path(os.path.relpath(image, out.parent)).as_posix()
+
+
+def _keep(rows: Sequence[Mapping[str, Any]], out: Path, notes: Notes) -> None:
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    out.write_text("".join(lines), encoding="utf-8")
+    notes.say(f"{out}: {len(rows)} rows")
 
 
 def _report(told: Judged, mixed: Sequence[bool], plan: RealnessPlan) -> None:

@@ -16,7 +16,8 @@ def discriminator_score(
     """Scores candidates by how real they look, best first, and says how often real ones win.
 
     Each row is written with scores, log-odds of being real, and ranks, so that `sfumato align`
-    takes the file; prompts are read too. Of rows with real and generated texts the figures are
+    takes the file (and `sfumato align image`, where a discriminator of images judged images);
+    prompts are read too. Of rows with real and generated ones the figures are
     printed, one JSON line each: accuracy within sets, by pairs and at one half, and calibration.
 
     $ sfumato discriminator score --model my-judge --data candidates.jsonl --out rankings.jsonl

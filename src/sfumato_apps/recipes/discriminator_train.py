@@ -18,14 +18,17 @@ def discriminator_train(
     loss: Literal["binary", "choice"] = "binary",
     fitting: Fitting = Fitting(),
 ) -> None:
-    """Trains an encoder to tell real texts from generated ones, and says how often it does.
+    """Trains an encoder to tell real texts or images from generated ones; says how often it does.
 
     The result is an ordinary text classifier of transformers with the one label "real", also for
     `sfumato rank --by FOLDER@real`. Judge what you aligned by it with another one, trained on
     other texts.
 
+    With a CLIP as --model the sets are images, as `sfumato candidates image --real` writes them.
+
     $ sfumato discriminator train --real texts.txt --generated candidates.jsonl --out my-judge
     $ sfumato discriminator train --data sets.jsonl --out my-judge --loss choice
+    $ sfumato discriminator train --data c/candidates.jsonl --model my-clip --out my-judge
 
     Args:
         out: Folder for the discriminator.

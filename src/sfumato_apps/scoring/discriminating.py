@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from torch import Tensor
 
+from sfumato.alignment.images.records import ImageSet
 from sfumato.alignment.rankings.sets import RankedRecord
 from sfumato.alignment.rankings.sources import beside, read_answers, read_sources
 from sfumato.alignment.scoring.discriminator import LABEL, LOSSES, LossName, figures
 from sfumato.alignment.scoring.learnt import RewardObjective
 from sfumato.errors import DataError, UsageError
+from sfumato_apps.aligning.images import read_image_rows
 from sfumato_apps.aligning.material import Encode, Rankings, read_rows, set_apart
 from sfumato_apps.notes import Notes
-from sfumato_apps.scoring.fitting import Task, fit
+from sfumato_apps.scoring.fitting import Task, fit, text_kit
 from sfumato_apps.scoring.options import Fitting
+from sfumato_apps.scoring.picturing import image_kit, sees_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +52,16 @@ def follow(plan: DiscriminatorPlan) -> None:
         command="discriminator train",
         out=plan.out,
         options={**given, "n": plan.n, "loss": plan.loss},
-        label=LABEL,
-        objective=RewardObjective(loss=LOSSES[plan.loss]),
+        kit=partial(text_kit, label=LABEL, objective=RewardObjective(loss=LOSSES[plan.loss])),
         read=partial(_read, plan),
         measure=_measure,
     )
+    if sees_images(plan.fitting.model):
+        if plan.data is None:
+            raise UsageError(
+                "images come as sets, as `sfumato candidates image` writes: give --data"
+            )
+        task = replace(task, kit=partial(image_kit, loss=LOSSES[plan.loss]))
     fit(task, plan.fitting)
 
 
@@ -73,8 +82,12 @@ def _read(plan: DiscriminatorPlan, encode: Encode, notes: Notes) -> Rankings:
     )
 
 
-def _sets(plan: DiscriminatorPlan, paths: list[str], notes: Notes) -> list[RankedRecord]:
+def _sets(
+    plan: DiscriminatorPlan, paths: list[str], notes: Notes
+) -> Sequence[RankedRecord | ImageSet]:
     skip_bad = plan.fitting.on_bad_line == "skip"
+    if sees_images(plan.fitting.model):
+        return read_image_rows(paths, skip_bad=skip_bad, notes=notes)
     return read_rows(paths, read_sources, skip_bad=skip_bad, notes=notes)
 
 

@@ -1,8 +1,8 @@
-"""From rankings to a text classifier with one number: the walk of every learnt scorer."""
+"""From rankings to a network that gives candidates a number: the walk of every learnt scorer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PrinterCallback
 
 from sfumato.alignment.rankings.sets import encode_ranked, lay_rows
-from sfumato.alignment.scoring.learnt import RewardObjective, judged, new_reward
+from sfumato.alignment.scoring.learnt import Judged, RewardObjective, judged, new_reward
 from sfumato.models.checkpoints import SHIPPED
 from sfumato.models.scorers import room
 from sfumato.models.storage import folders
+from sfumato.training.objectives import Learning
 from sfumato.training.trainer import DiffusionTrainer
 from sfumato_apps import ranks, runs
 from sfumato_apps import training_run as run
@@ -32,8 +33,7 @@ class Task:
         command: of `sfumato`.
         out: folder for the scorer.
         options: of the command, beside those of `Fitting` and the folder.
-        label: what its number is called.
-        objective: what is minimised.
+        kit: the network and what goes with it.
         read: rankings to learn from and to measure on, encoded.
         measure: figures by logits and ranks, *shape* `B N` each.
     """
@@ -41,10 +41,62 @@ class Task:
     command: str
     out: Path
     options: Mapping[str, Any]
-    label: str
-    objective: RewardObjective
+    kit: Callable[[Fitting], Kit]
     read: Callable[[Encode, Notes], Rankings]
     measure: Callable[[Tensor, Tensor], dict[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kit:
+    """A network that gives candidates numbers, and what training needs of it.
+
+    Attributes:
+        network: what is trained.
+        objective: what is minimised.
+        encode: a record to what is learnt from.
+        layout: encoded records to a batch.
+        judge: a network's logits and ranks of encoded records.
+        keep: saves a network in a folder.
+    """
+
+    network: nn.Module
+    objective: Learning
+    encode: Encode
+    layout: Callable[[Sequence[Any]], Any]
+    judge: Callable[[nn.Module, Sequence[Any]], Judged]
+    keep: Callable[[nn.Module, Path], None]
+
+
+def text_kit(fitting: Fitting, *, label: str, objective: RewardObjective) -> Kit:
+    """An encoder with one number on top.
+
+    Args:
+        fitting: names the encoder.
+        label: what its number is called.
+        objective: what is minimised.
+
+    Raises:
+        ModelError: there is no such encoder.
+    """
+    folder = folders.locate(fitting.model or SHIPPED)
+    tokenizer = folders.read_tokenizer(folder)
+    network = new_reward(folder, label=label, seed=fitting.seed)
+    words = folders.vocabulary_of(tokenizer, int(network.config.vocab_size))
+    longest = min(fitting.max_length, room(network, tokenizer))
+
+    def keep(trained: nn.Module, out: Path) -> None:
+        with folders.quiet():
+            cast(PreTrainedModel, trained).save_pretrained(out)
+            tokenizer.save_pretrained(out)
+
+    return Kit(
+        network=cast(nn.Module, network),
+        objective=objective,
+        encode=lambda record: encode_ranked(record, words, max_length=longest),
+        layout=lambda some: lay_rows(some, pad=words.pad),
+        judge=lambda model, some: judged(model, some, pad=words.pad, batch_size=fitting.batch),
+        keep=keep,
+    )
 
 
 def fit(task: Task, fitting: Fitting) -> None:
@@ -56,22 +108,16 @@ def fit(task: Task, fitting: Fitting) -> None:
     notes = Notes()
     fitting = replace(fitting, bf16=runs.bf16_helps(wanted=fitting.bf16, notes=notes))
     resumed = runs.checkpoint_to_resume(task.out, resume=fitting.resume)
-    folder = folders.locate(fitting.model or SHIPPED)
-    tokenizer = folders.read_tokenizer(folder)
-    network = new_reward(folder, label=task.label, seed=fitting.seed)
-    words = folders.vocabulary_of(tokenizer, int(network.config.vocab_size))
-    longest = min(fitting.max_length, room(network, tokenizer))
-    found = task.read(lambda record: encode_ranked(record, words, max_length=longest), notes)
-    trainer, steps = _trainer(task, fitting, network, found, words.pad)
+    kit = task.kit(fitting)
+    found = task.read(kit.encode, notes)
+    trainer, steps = _trainer(task, fitting, kit, found)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ProgressLines(notes))
     counts = f"{len(found.train)} rankings, {len(found.held)} held out, {steps} steps"
     notes.say(f"{task.command}: {counts}")
 
     def keep(_: Mapping[str, Any]) -> None:
-        with folders.quiet():
-            cast(PreTrainedModel, trainer.best_weights).save_pretrained(task.out)
-            tokenizer.save_pretrained(task.out)
+        kit.keep(trainer.best_weights, task.out)
 
     if resumed is None and ranks.is_first():
         keep({})
@@ -86,7 +132,7 @@ def _settings(task: Task, fitting: Fitting) -> dict[str, Any]:
 
 
 def _trainer(
-    task: Task, fitting: Fitting, network: PreTrainedModel, found: Rankings, pad: int
+    task: Task, fitting: Fitting, kit: Kit, found: Rankings
 ) -> tuple[DiffusionTrainer, int]:
     """The trainer, and its steps."""
     group = fitting.batch * fitting.accumulation * ranks.count()
@@ -94,14 +140,14 @@ def _trainer(
     device = PartialState(cpu=ranks.share_cpus()).device
 
     def validation(model: nn.Module) -> dict[str, float]:
-        told = judged(model, found.held, pad=pad, batch_size=fitting.batch)
+        told = kit.judge(model, found.held)
         return task.measure(told.logits, told.ranks)
 
     trainer = DiffusionTrainer(
-        cast(nn.Module, network).to(device).train(),
-        objective=task.objective,
+        kit.network.to(device).train(),
+        objective=kit.objective,
         examples=found.train,
-        compose=lambda some, _: lay_rows(some, pad=pad),
+        compose=lambda some, _: kit.layout(some),
         args=run.arguments(
             task.out,
             steps=steps,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from sfumato.alignment.scoring.learnt import LABEL, RewardObjective, ordered_rightly
 from sfumato_apps.aligning.material import read_rankings
-from sfumato_apps.scoring.fitting import Task, fit
+from sfumato_apps.scoring.fitting import Task, fit, text_kit
 from sfumato_apps.scoring.options import Fitting
 
 
@@ -20,8 +21,7 @@ def follow(data: list[str], out: Path, fitting: Fitting) -> None:
         command="reward",
         out=out,
         options={"data": data},
-        label=LABEL,
-        objective=RewardObjective(),
+        kit=partial(text_kit, label=LABEL, objective=RewardObjective()),
         read=lambda encode, notes: read_rankings(
             data,
             fitting.valid or [],

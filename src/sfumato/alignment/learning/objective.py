@@ -2,7 +2,7 @@
 
     ℓ_i = log π(y_i|x) − log π_ref(y_i|x)      estimated with noise that both share
     score_i = h(ℓ_i), or log π(y_i|x) itself without a reference, perhaps over the length
-    loss = preference loss(scores, ranks) − w · log π(best) / length
+    loss = preference loss(scores, ranks) − w · log π(best) / length + regulariser
 
 `DiffusionTrainer` minimises it as any other objective.
 
@@ -27,6 +27,7 @@ from sfumato.alignment.learning.losses import PreferenceLoss, better
 from sfumato.errors import UsageError
 
 Reference = Callable[[Any], AbstractContextManager[Any]]
+Regulariser = Callable[[Any, Any], Tensor]  # policy and noised batch to a loss a set
 
 
 def frozen(model: nn.Module) -> Reference:
@@ -86,8 +87,12 @@ class Meter:
             spread = ratio.std(2) / ratio.shape[2] ** 0.5
             found["log_ratio/std_mc"] = spread[there]
         for name, values in found.items():
-            self._found.setdefault(name, []).append(values.detach().flatten())
+            self.add(name, values)
         self.moved = self.moved or bool((ratio != 0).any())
+
+    def add(self, name: str, values: Tensor) -> None:
+        """Takes figures under a name of their own."""
+        self._found.setdefault(name, []).append(values.detach().flatten())
 
     def take(self) -> dict[str, float]:
         """The means since the last time."""
@@ -110,6 +115,7 @@ class PreferenceObjective:
         per_token: divide a score by the length of its candidate (SimPO, and IPO in TRL).
         anchor: weight of −log π(best candidate) over its length, which keeps the likelihood of
             what is preferred from falling (CPO, 2401.08417; RPO, 2404.19733).
+        regulariser: a further loss of each set, such as an adversary's.
         meter: collects what is logged.
 
     Raises:
@@ -122,6 +128,7 @@ class PreferenceObjective:
     link: Link = REVERSE_KL
     per_token: bool = False
     anchor: float = 0.0
+    regulariser: Regulariser | None = None
     meter: Meter = field(default_factory=Meter, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -152,7 +159,13 @@ class PreferenceObjective:
         best = best / best.sum(1, keepdim=True).clamp(min=1)
         nll = -(best * log_p.mean(2) / sizes).sum(1)
         self.meter.note(self.loss.beta, log_p, ratio, losses, nll, ranks)
-        return (losses + self.anchor * nll).sum() if self.anchor else losses.sum()
+        if self.anchor:
+            losses = losses + self.anchor * nll
+        if self.regulariser is not None:
+            more = self.regulariser(denoiser, prepared)
+            self.meter.add("regulariser_loss", more)
+            losses = losses + more
+        return losses.sum()
 
     def report(self) -> dict[str, float]:
         """Means since the last time, under TRL's names, for the log."""

@@ -11,22 +11,22 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sfumato.alignment.learning.objective import Meter, PreferenceObjective
-from sfumato.alignment.rankings.sets import RankedExample
 from sfumato.errors import UsageError
+from sfumato.training.objectives import Encoded
 from sfumato.training.trainer import DiffusionTrainer
 
 _PATIENCE = 5
-Layout = Callable[[Sequence[RankedExample]], Any]
+Layout = Callable[[Sequence[Any]], Any]
 
 
 def preference_trainer(
     policy: nn.Module,
     *,
     objective: PreferenceObjective,
-    examples: Sequence[RankedExample],
+    examples: Sequence[Encoded],
     layout: Layout,
     args: TrainingArguments,
-    held: Sequence[RankedExample] = (),
+    held: Sequence[Encoded] = (),
     muon: bool = False,
 ) -> DiffusionTrainer:
     """A trainer that logs under TRL's names and stops early where nothing can be learnt.
@@ -37,7 +37,7 @@ def preference_trainer(
         policy: what is trained: a denoiser, a latent learner, or a causal model of transformers.
         objective: loss, reference and estimator.
         examples: rankings to learn from.
-        layout: lays rankings out as the estimator takes them: `lay_sets`, `lay_rows`.
+        layout: lays rankings out as the estimator takes them: `lay_sets`, `lay_images`.
         args: the Trainer's own.
         held: rankings that are measured at each validation, always with the same noise.
         muon: use Muon for matrices; AdamW otherwise, as is usual for alignment.
@@ -66,7 +66,7 @@ def preference_trainer(
 
 
 def quality_on(
-    held: Sequence[RankedExample],
+    held: Sequence[Encoded],
     objective: PreferenceObjective,
     layout: Layout,
     args: TrainingArguments,

@@ -66,6 +66,11 @@ class RankedRecord:
                 place=self.origin,
             )
 
+    @property
+    def group(self) -> str:
+        """What rankings on two sides of a split must not share."""
+        return str(self.prompt) or self.completions[0]
+
 
 @dataclass(frozen=True, kw_only=True)
 class RankedExample:

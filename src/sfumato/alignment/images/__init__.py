@@ -1,0 +1,1 @@
+"""Images by the same alignment: pipelines of diffusers, their likelihood, a discriminator."""

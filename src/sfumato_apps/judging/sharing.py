@@ -1,0 +1,93 @@
+"""Candidates as lines of a file: processes share the prompts out, and a run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from sfumato.alignment.rankings.formats import prompt_row
+from sfumato.alignment.rankings.sets import Prompt
+from sfumato.errors import UsageError
+from sfumato_apps import ranks
+from sfumato_apps.notes import Notes
+
+
+def shared_out(
+    out: Path,
+    asked: Sequence[Prompt],
+    write: Callable[[Sequence[int]], Iterable[dict[str, Any]]],
+    *,
+    batch: int,
+    notes: Notes,
+) -> None:
+    """Writes a line for each prompt, some at a time, after those that are there.
+
+    Args:
+        out: the file; each process writes a part of its own, joined at the end.
+        asked: all prompts of the run.
+        write: numbers of prompts to their rows.
+        batch: prompts at a time.
+        notes: is told how far it is.
+
+    Raises:
+        UsageError: the file holds something else.
+    """
+    state = PartialState(cpu=ranks.share_cpus())
+    rank, count = state.process_index, state.num_processes
+    target = out if count == 1 else out.with_name(f"{out.name}.{rank}of{count}")
+    mine = [*range(rank, len(asked), count)]
+    done = _resumed(target, [asked[index] for index in mine])
+    if done:
+        notes.say(f"{target} has {done} lines: going on after them")
+    with target.open("ab") as file:
+        for start in range(done, len(mine), batch):
+            for row in write(mine[start : start + batch]):
+                file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+            file.flush()
+            notes.say(f"{min(start + batch, len(mine))} of {len(mine)} prompts")
+    state.wait_for_everyone()
+    if count > 1 and ranks.is_first():
+        _merged(out, count, len(asked))
+    notes.say(f"{out}: {len(asked)} prompts")
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a file of JSON lines; only a line feed ends a line."""
+    return path.read_text(encoding="utf-8").split("\n")[:-1]
+
+
+def _resumed(target: Path, asked: Sequence[Prompt]) -> int:
+    """Lines that are there already; a torn last one is dropped."""
+    if not target.exists():
+        return 0
+    content = target.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    lines = content[:whole].split(b"\n")[:-1]
+    if len(lines) > len(asked) or (lines and not _answers(lines[-1], asked[len(lines) - 1])):
+        raise UsageError(f"{target} holds candidates for other prompts: name another --out")
+    if whole < len(content):
+        target.write_bytes(content[:whole])
+    return len(lines)
+
+
+def _answers(line: bytes, prompt: Prompt) -> bool:
+    """Whether a line holds candidates for a prompt."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and row.get("prompt") == prompt_row(prompt)
+
+
+def _merged(out: Path, count: int, total: int) -> None:
+    """The parts of all processes as one file, in the order of the prompts."""
+    parts = [out.with_name(f"{out.name}.{rank}of{count}") for rank in range(count)]
+    lines = [lines_of(part) for part in parts]
+    every = [lines[index % count][index // count] for index in range(total)]
+    out.write_text("".join(line + "\n" for line in every), encoding="utf-8")
+    for part in parts:
+        part.unlink()
