@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.oracle import chain
 from tests.training.worlds import WORDS, tiny
 from tests.worlds import Oracle, World, dirichlet_world, states
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sfumato.alignment.learning.likelihood import Causal, NoisedTokens, TokenElbo
+from sfumato.alignment.learning.likelihood import Causal, Complementary, NoisedTokens, TokenElbo
 from sfumato.alignment.rankings.sets import (
     RankedRecord,
     RankedSets,
@@ -23,6 +24,7 @@ from sfumato.alignment.rankings.sets import (
 )
 from sfumato.errors import UsageError
 from sfumato.noise.masked import MaskedProcess
+from sfumato.noise.schedules import Linear
 from sfumato.noise.times import ExactCount, Stratified
 from sfumato.noise.uniform import UniformProcess
 
@@ -73,6 +75,81 @@ def test_the_masked_bound_is_tight_by_enumeration() -> None:
     )
 
 
+def test_complementary_masks_have_the_same_mean() -> None:
+    """½·Σ_{k<n} 1/n·(n/k·F_k + n/(n − k)·F_{n − k}) + ½·1/n·2·F_n = Σ_k F_k/k.
+
+    Every pair of masks with its weights, for a model with wrong conditionals too, where a mean
+    over other counts would be another number.
+    """
+    world, process = dirichlet_world(), MaskedProcess(mask=3)
+    noised = every_mask(world, 4)
+    counts = noised.where[0, 0].sum(1)
+    weights = torch.where(counts < 3, 3 / counts, 2)
+    paired = replace(noised, rate=weights[None].float())
+    estimator = TokenElbo(process=process, draws=len(counts))
+    # A draw is the first or the second of its pair: all masked, or none, has half a chance.
+    chance = torch.tensor([1 / (3 * math.comb(3, int(c))) for c in counts], dtype=torch.float64)
+    halved = torch.where(counts < 3, chance, chance / 2)
+    for push in (0.0, 0.7):
+        model = Bent(Oracle(world=world, process=process, width=4), push)
+        found = (estimator(model, paired)[0].double() * halved).sum(1)
+        usual = (estimator(model, noised)[0].double() * chance).sum(1)
+        torch.testing.assert_close(found, usual, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [1, 4, 5])
+def test_complementary_masks_come_with_the_chances_they_are_weighed_by(length: int) -> None:
+    """P(M) = 1/(n·C(n, |M|)) for each draw of a pair, 1/2n for all and for none."""
+    editable = torch.ones(2 * 30_000, length + 2, dtype=torch.bool)
+    editable[:, [0, 2]] = False
+    draw = Complementary().draw(editable, Linear(), torch.Generator().manual_seed(0))
+    assert torch.equal(draw.hit[::2] ^ draw.hit[1::2], editable[::2])
+    torch.testing.assert_close(draw.t[::2] + draw.t[1::2], torch.ones(30_000))
+    counts = draw.hit.sum(1)
+    weights = [0.0, *(length / k for k in range(1, length)), 2.0]
+    torch.testing.assert_close(draw.rate, torch.tensor(weights)[counts])
+    place = torch.tensor([1, *range(3, length + 2)])
+    codes = (draw.hit[:, place] * 2 ** torch.arange(length)).sum(1)
+    shares = torch.bincount(codes, minlength=2**length) / len(codes)
+    for code, share in enumerate(shares.tolist()):
+        count = code.bit_count()
+        whole = count in (0, length)
+        chance = 1 / (2 * length) if whole else 1 / (length * math.comb(length, count))
+        assert share == pytest.approx(chance, abs=0.004)
+
+
+def test_complementary_masks_are_not_less_noisy_on_long_texts() -> None:
+    """Two Markov chains, 24 tokens: exact conditionals, so that log p is known.
+
+    Both kinds of masks give the log-ratio without bias; that pairs judge each token once does not
+    make up for weights of n/k and n/(n − k), by which unbiased pairs weigh tokens unevenly.
+    """
+    generator, reference = torch.Generator().manual_seed(0), chain()
+    bend = 0.3 * torch.randn(reference.transition.shape, generator=generator).double()
+    policy = replace(reference, transition=(reference.transition.log() + bend).softmax(1))
+    texts = reference.draw(2000, generator)
+    exact = policy.log_likelihood(texts) - reference.log_likelihood(texts)
+    ids, every = texts[:, None], torch.ones_like(texts[:, None], dtype=torch.bool)
+    batch = RankedSets(ids=ids, judged=every, attend=every, ranks=torch.ones(2000, 1).long())
+    spread = {}
+    for times in (ExactCount(), Complementary()):
+        estimator = TokenElbo(process=MaskedProcess(mask=reference.states), draws=4, times=times)
+        noised = estimator.prepare(batch, generator)
+        ratio = estimator(policy, noised) - estimator(reference, noised)
+        error = ratio.mean(2)[:, 0].double() - exact
+        assert abs(float(error.mean())) < 4 * float(error.std()) / 2000**0.5
+        spread[type(times)] = float(error.std())
+    assert spread[ExactCount] < spread[Complementary] < 1.4 * spread[ExactCount]
+
+
+def test_complementary_masks_need_pairs() -> None:
+    estimator = TokenElbo(process=MaskedProcess(mask=WORDS.mask), draws=3, times=Complementary())
+    with pytest.raises(UsageError, match="even number of draws"):
+        estimator.prepare(SETS, torch.Generator())
+    with pytest.raises(UsageError, match="pairs of the same text"):
+        Complementary().draw(torch.eye(2, dtype=torch.bool), Linear(), torch.Generator())
+
+
 class Bent:
     """A world's denoiser, with logits that are pushed a little."""
 
@@ -95,7 +172,8 @@ def test_shared_draws_have_less_variance() -> None:
     policy = Bent(Oracle(world=world, process=process, width=4), 0.1)
     reference = Bent(Oracle(world=world, process=process, width=4), 0.0)
     spread = {}
-    for name, times in (("count", ExactCount()), ("bernoulli", Stratified())):
+    kinds = {"count": ExactCount(), "bernoulli": Stratified(), "pairs": Complementary()}
+    for name, times in kinds.items():
         estimator = TokenElbo(process=process, draws=8, times=times)
         one, other = (estimator.prepare(batch, generator) for _ in range(2))
         same = [estimator(policy, one), estimator(reference, one)]
@@ -105,7 +183,7 @@ def test_shared_draws_have_less_variance() -> None:
             spread[name, key] = float((found.mean(2)[:, 0].double() - exact).square().mean().sqrt())
     assert spread["count", "shared"] < 0.2 * spread["count", "apart"]
     assert spread["bernoulli", "shared"] < 0.2 * spread["bernoulli", "apart"]
-    assert spread["count", "shared"] < spread["bernoulli", "shared"]
+    assert spread["pairs", "shared"] < spread["count", "shared"] < spread["bernoulli", "shared"]
 
 
 def _index(ids: Tensor) -> Tensor:

@@ -59,6 +59,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["--method", "pl_dpo", "--slack", "2", "--f-divergence-type", "js_divergence"],
         ["--lora", "2", *("--f-divergence-type", "alpha_divergence"), *ALPHA],
         ["--method", "cpo", "--pairs", "best_vs_worst", "--anchor", "0.5"],
+        ["--complementary"],
     ],
 )  # fmt: skip
 def test_a_masked_model(
@@ -117,6 +118,7 @@ def test_a_latent_model(rankings: Path, tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in codecs)
     run[5] = tmp_path / "other"
     assert call("align", *run, "--lora", "2") == 2
+    assert call("align", *run, "--complementary") == 2
 
 
 def test_an_autoregressive_model(

@@ -66,6 +66,26 @@ def test_free_texts_differ(model: Path, tmp_path: Path) -> None:
     assert len({*texts}) > 5
 
 
+BETTER = ["--search", "pattern:e", "--beams", "4", "--keep", "2", "--every", "2"]
+BETTER += ["--prefix", "Now ", "--bias", "tea=9", "rain=-9"]
+
+
+def test_ways_to_better_texts(model: Path, prompts: Path, tmp_path: Path) -> None:
+    """Three more ways beside the plain one, which writes as it does alone; with their passes."""
+    out, plain = tmp_path / "c.jsonl", tmp_path / "plain.jsonl"
+    run = ["--model", model, "--prompts", prompts, *SHORT]
+    assert call("candidates", "--out", out, *run, *BETTER) == 0
+    assert call("candidates", "--out", plain, *run) == 0
+    ways = ["temperature 1", *(f"temperature 1, {more}" for more in ("prefix", "bias", "search"))]
+    for row, alone in zip(lines(out), lines(plain), strict=True):
+        assert row["source"] == [way for way in ways for _ in range(2)]
+        assert row["completions"][:2] == alone["completions"]
+        assert row["passes"][:2] == alone["passes"]
+        assert min(row["passes"][6:]) > max(row["passes"][:6])
+    texts = [text for row in lines(out) for text in row["completions"][4:6]]
+    assert sum("tea" in text for text in texts) > 4
+
+
 def test_an_autoregressive_model_writes(prompts: Path, tmp_path: Path) -> None:
     """A text depends on its prompt and number, not on its neighbours."""
     folder, rows = tmp_path / "llama", []
@@ -81,6 +101,11 @@ def test_an_autoregressive_model_writes(prompts: Path, tmp_path: Path) -> None:
     assert rows[0] == rows[1]
     assert any(text for row in rows[0] for text in row["completions"])
     assert call("candidates", "--out", tmp_path / "x", *run, "--step-counts", "4") == 2
+    assert call("candidates", "--out", tmp_path / "b", *run, *BETTER) == 0
+    found = lines(tmp_path / "b")[0]
+    assert found["completions"][:2] == rows[0][0]["completions"]
+    assert found["source"][-1] == "temperature 1, search"
+    assert "tea" in found["completions"][4]
 
 
 @pytest.fixture
@@ -172,6 +197,26 @@ def test_candidates_refuse(
     out.write_text('{"prompt": "Zoe "}\n')
     assert call("candidates", "--out", out, "--model", model, "--prompts", prompts, *SHORT) == 2
     assert "other prompts" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--search", "nice"], "names no reward"),
+        (["--search", "length:4", "--keep", "3"], "keep must divide width"),
+        (["--search", "length:4", "--temperatures", "0"], "all runs of a text are alike"),
+        (["--bias", "tea"], "expected WORD=NUMBER"),
+        (["--bias", "=2"], "expected WORD=NUMBER"),
+        (["--bias", "tea=nan"], "expected WORD=NUMBER"),
+    ],
+)
+def test_ways_that_make_no_sense_are_refused(
+    options: list[str], message: str, model: Path, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run = ["--out", tmp_path / "c", "--model", model, "--sets", "1", *SHORT]
+    assert call("candidates", *run, *options) == 2
+    assert message in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -166,6 +166,18 @@ def test_bad_input_is_one_line_and_a_code(
     assert "Traceback" not in error
 
 
+def test_a_search_and_words_that_it_does_not_know(folder: Path, tmp_path: Path) -> None:
+    """Judgements cost no pass: each of four runs takes twenty. A bias is refused."""
+    out = tmp_path / "c.jsonl"
+    run = ["candidates", "--model", folder, "--sets", "2", "--n", "2", "--out", out]
+    search = ["--search", "pattern:e", "--beams", "4", "--keep", "1", "--every", "5"]
+    assert call(*run, *search) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["passes"] for row in rows] == [[20, 20, 80, 80]] * 2
+    assert rows[0]["source"][2:] == ["temperature 1, search"] * 2
+    assert call(*run, "--bias", "tea=2") == 2
+
+
 def test_models_of_both_kinds_are_distilled(
     folder: Path, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,7 +40,7 @@ from sfumato.sampling.parts.revision import (
     ReMDM,
     Rescale,
 )
-from sfumato.sampling.parts.steering import FirstOrder
+from sfumato.sampling.parts.steering import Bias, FirstOrder
 from sfumato.text.canvas import Hole, Locked
 
 BOARD = canvas(
@@ -190,11 +190,16 @@ FLIPS: dict[str, tuple[Policy, Policy]] = {
     "Ancestral.process": (ancestral(), ancestral(process=MaskedProcess(mask=0))),
     "Ancestral.steps": (ancestral(), ancestral(steps=6)),
     "Ancestral.tokens": (ancestral(), ancestral(tokens=TokenSampler(temperature=0.3))),
+    "Ancestral.steering": (ancestral(), ancestral(steering=(Bias(lifts=((7, 9.0),)),))),
+    "Bias.lifts": (
+        policy_with("steering", (Bias(lifts=((7, 9.0),)),)),
+        policy_with("steering", (Bias(lifts=((8, 9.0),)),)),
+    ),
 }
 PARTS = (
     *(Blocks, Order, Even, Scheduled, FirstHitting, Fixed, Threshold, Factor, EntropyBound),
     *(TokenSampler, Cap, Rescale, Confidence, ReMDM, Plateau, EditByThreshold),
-    *(ClassifierFree, Ban, Repetition, DecodingPolicy, Ancestral),
+    *(ClassifierFree, Ban, Repetition, Bias, DecodingPolicy, Ancestral),
 )
 
 

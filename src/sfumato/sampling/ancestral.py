@@ -25,6 +25,7 @@ from sfumato.sampling.frames import Frame, Specials, first_frame, write
 from sfumato.sampling.parts.guidance import draw, predict, with_confidence
 from sfumato.sampling.parts.logits import TokenSampler
 from sfumato.sampling.parts.randomness import Purpose, numbers, seed_rows
+from sfumato.sampling.parts.steering import Steering
 from sfumato.text.canvas import Canvas
 from sfumato.types import Draw
 
@@ -37,6 +38,7 @@ class Ancestral:
         process: the noise that the denoiser was trained on.
         steps: steps of the run.
         tokens: how x̂₀ is drawn from a prediction; temperature 1 for the process's own law.
+        steering: what is added to the prediction; classifiers must know this noise.
 
     Raises:
         UsageError: no step.
@@ -45,6 +47,7 @@ class Ancestral:
     process: Process
     steps: int = 64
     tokens: TokenSampler = field(default_factory=TokenSampler)
+    steering: tuple[Steering, ...] = ()
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -79,7 +82,9 @@ def descend(frame: Frame, denoiser: Denoiser, policy: Ancestral, specials: Speci
         ModelError: the denoiser's logits are not numbers, or of the wrong shape.
     """
     process, last = policy.process, frame.step + 1 >= policy.steps
-    rows = predict(frame, frame.pending, denoiser, specials, closing=False)
+    rows = predict(
+        frame, frame.pending, denoiser, specials, steering=policy.steering, closing=False
+    )
     x_hat = with_confidence(rows, draw(rows, frame, policy.tokens))
     time = 1 - (frame.step + torch.arange(2, device=frame.ids.device).double()) / policy.steps
     alpha_t, alpha_s = process.schedule.alpha(time).expand(len(rows.batch), 2).T

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from sfumato.alignment.learning.likelihood import Causal, Estimator, TokenElbo
+from sfumato.alignment.learning.likelihood import Causal, Complementary, Estimator, TokenElbo
 from sfumato.alignment.learning.vectors import VectorElbo, lay_ranked_slots
 from sfumato.alignment.rankings.causal import encode_causal
 from sfumato.alignment.rankings.sets import encode_ranked, lay_rows, lay_sets
@@ -23,6 +23,7 @@ from sfumato.models.latent.storage import LatentCheckpoint, is_latent, save_late
 from sfumato.models.lora import with_lora
 from sfumato.models.storage import folders
 from sfumato.noise.times import ExactCount, Stratified
+from sfumato.protocols import TimeSampler
 from sfumato.sampling.ancestral import marks_noise
 from sfumato.sampling.tasks import specials_of
 from sfumato.training.latents import LatentLearner
@@ -40,6 +41,7 @@ class Reading:
     Attributes:
         max_length: the most tokens of prompt and text.
         draws: noise draws a text.
+        complementary: masks in pairs, for masked models.
         slack: spare slots behind the longest text of a ranking.
         lora: rank of low-rank adapters; 0 for none.
         seed: of the adapters.
@@ -47,6 +49,7 @@ class Reading:
 
     max_length: int
     draws: int
+    complementary: bool = False
     slack: int = 0
     lora: int = 0
     seed: int = 0
@@ -108,7 +111,6 @@ def _tokens(reading: Reading, start: Checkpoint) -> Aligned:
     """Masked or uniform noise."""
     words, slack = start.vocabulary, reading.slack
     most = min(reading.max_length, (start.denoiser.max_length or reading.max_length) - slack)
-    times = ExactCount() if marks_noise(start.process, specials_of(words)) else Stratified()
     policy = start.denoiser
     if reading.lora:
         policy = with_lora(policy, rank=reading.lora, seed=reading.seed)
@@ -117,7 +119,10 @@ def _tokens(reading: Reading, start: Checkpoint) -> Aligned:
         denoiser = cast(EncoderDenoiser, network)
         save(replace(start, denoiser=denoiser, metadata=_with(start.metadata, about)), out)
 
-    elbo = TokenElbo(process=start.process, draws=reading.draws, times=times)
+    marked = marks_noise(start.process, specials_of(words))
+    elbo = TokenElbo(
+        process=start.process, draws=reading.draws, times=_times(reading, marked=marked)
+    )
     return Aligned(
         network=policy,
         estimator=elbo,
@@ -129,9 +134,20 @@ def _tokens(reading: Reading, start: Checkpoint) -> Aligned:
     )
 
 
+def _times(reading: Reading, *, marked: bool) -> TimeSampler:
+    """How noise on tokens is drawn."""
+    if not marked:
+        _of_masks(reading, "uniform")
+        return Stratified()
+    if reading.complementary and reading.draws % 2:
+        raise UsageError(f"--complementary: pairs need an even --draws, got {reading.draws}")
+    return Complementary() if reading.complementary else ExactCount()
+
+
 def _latent(reading: Reading, start: LatentCheckpoint) -> Aligned:
     """Gaussian noise on vectors; the codec stays as it is."""
     _unadapted(reading, "latent")
+    _of_masks(reading, "latent")
     words, sizes, codec = start.vocabulary, start.denoiser.sizes, start.codec
     learner = LatentLearner(start.denoiser, codec)
     learner.codec.requires_grad_(False)
@@ -157,6 +173,7 @@ def _latent(reading: Reading, start: LatentCheckpoint) -> Aligned:
 def _causal(reading: Reading, folder: Path, device: torch.device) -> Aligned:
     """An autoregressive model of transformers."""
     _unadapted(reading, "autoregressive")
+    _of_masks(reading, "autoregressive")
     network, tokenizer = open_causal(folder, device)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     notes = folder / ABOUT
@@ -200,3 +217,10 @@ def open_causal(
 def _unadapted(reading: Reading, family: str) -> None:
     if reading.lora:
         raise UsageError(f"--lora: adapters are for masked and uniform models, not {family} ones")
+
+
+def _of_masks(reading: Reading, family: str) -> None:
+    if reading.complementary:
+        raise UsageError(
+            f"--complementary: pairs of masks are for masked models, not {family} ones"
+        )

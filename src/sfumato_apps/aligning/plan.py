@@ -18,6 +18,7 @@ class TextPlan:
     data: list[str]
     out: Path
     model: str | None
+    complementary: bool
     max_length: int
     slack: int
     learning: Preferring

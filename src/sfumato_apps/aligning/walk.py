@@ -108,6 +108,7 @@ def _reading(plan: TextPlan) -> Reading:
     return Reading(
         max_length=plan.max_length,
         draws=method_of(plan.learning).draws,
+        complementary=plan.complementary,
         slack=plan.slack,
         lora=plan.learning.lora,
         seed=plan.learning.seed,

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from sfumato.alignment.rankings.formats import prompt_of
 from sfumato.alignment.rankings.sets import RankedExample, RankedRecord
 from sfumato.errors import UnusableError, UsageError
 from sfumato.evaluation.diversity import div
@@ -23,6 +24,7 @@ from sfumato_apps.aligning.families import Aligned, Reading, open_aligned
 from sfumato_apps.judging import candidates
 from sfumato_apps.judging.ranking import reward_of
 from sfumato_apps.judging.sharing import lines_of
+from sfumato_apps.judging.ways import WayPlan
 from sfumato_apps.notes import Notes
 
 _AT_ONCE = 16
@@ -115,13 +117,14 @@ def _written(plan: FrontierPlan, name: str, model: str, opened: Aligned) -> Text
     candidates.follow(
         candidates.CandidatePlan(
             out=path,
-            model=model,
             prompts=plan.prompts,
             sets=None if plan.prompts else plan.n,
             n=1,
-            temperatures=None,
-            step_counts=[plan.steps] if plan.steps else None,
-            length=plan.length,
+            ways=WayPlan(
+                model=model,
+                step_counts=[plan.steps] if plan.steps else None,
+                length=plan.length,
+            ),
             batch=32,
             seed=plan.seed,
         )
@@ -178,7 +181,7 @@ def _distance(policy: Aligned, reference: Aligned, found: Texts, seed: int) -> f
     for prompt, text in zip(found.prompts, found.texts, strict=True):
         try:
             record = RankedRecord(
-                prompt=candidates.prompt_of({"prompt": prompt}, found.label),
+                prompt=prompt_of({"prompt": prompt}, found.label),
                 completions=(text, text),
                 ranks=(1, 2),
             )

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sfumato.alignment.rankings.formats import row_of, trl_labels, trl_pairs
+from sfumato.alignment.rankings.formats import prompt_of, row_of, trl_labels, trl_pairs
 from sfumato.alignment.rankings.ranking import Ranking, Strategy
 from sfumato.alignment.rankings.sets import RankedRecord
 from sfumato.alignment.scoring.learnt import learnt
@@ -21,7 +21,6 @@ from sfumato.models.scorers import classifier
 from sfumato.protocols import Scorer
 from sfumato.text.files import Row, rows
 from sfumato_apps.choices import listed_words
-from sfumato_apps.judging.candidates import prompt_of
 from sfumato_apps.notes import Notes
 
 

@@ -14,6 +14,7 @@ def align(
     model: str | None = None,
     max_length: int = 512,
     slack: int = 0,
+    complementary: bool = False,
     learning: Preferring = Preferring(),
 ) -> None:
     """Teaches a model which of several texts is better, so that it writes more like the better.
@@ -32,6 +33,8 @@ def align(
             package's small one if left out.
         max_length: Most tokens of prompt and text.
         slack: Spare slots behind the longest text of a ranking, for models that end their texts.
+        complementary: Masks in pairs, the second where the first has none, so that each token is
+            judged once a pair; for masked models, with an even number of draws.
         learning: How it learns.
     """
     options = dict(locals())

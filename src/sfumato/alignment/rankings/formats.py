@@ -21,6 +21,8 @@ from sfumato.errors import DataError, UnusableError
 from sfumato.text.dialogue import ASSISTANT, Message
 from sfumato.text.files import Row
 
+_ASKS = ("prompt", "messages", "instruction", "question", "src", "source", "document")
+
 
 def read_ranking(row: Row, origin: str) -> RankedRecord:
     """A ranking from a row of any of the forms above.
@@ -103,6 +105,33 @@ def read_prompt(value: Any, origin: str) -> Prompt:  # noqa: ANN401
         return value
     turns = _list(value, "prompt", origin)
     return tuple(_turn(turn, origin) for turn in turns)
+
+
+def prompt_of(row: Any, origin: str) -> Prompt:  # noqa: ANN401
+    """What a row of any training data asks; an answer after it is left out.
+
+    Args:
+        row: the fields.
+        origin: where it stands, for messages.
+
+    Raises:
+        DataError: it asks nothing.
+    """
+    value = next((row[field] for field in _ASKS if field in row), None)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(map(_is_turn, value)):
+        turns = [Message(role=one["role"], content=one["content"]) for one in value]
+        while turns and turns[-1].role == ASSISTANT:
+            turns.pop()
+        if turns:
+            return tuple(turns)
+    raise DataError(f"{origin}: expected a prompt in one of the fields {', '.join(_ASKS)}")
+
+
+def _is_turn(value: Any) -> bool:  # noqa: ANN401
+    said = (value.get("role"), value.get("content")) if isinstance(value, dict) else (None,)
+    return all(isinstance(one, str) for one in said)
 
 
 def row_of(record: RankedRecord) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
     OneByOne    asks the classifier about every candidate token: exact
     FirstOrder  asks once, and takes the candidates' scores from its gradient
+    Bias        asks nobody: each token gains what is given
 
 The classifier must know unwritten text: p(y | x_t) with masks is its mean over what may still be
 written. With it exact, the model's predictions exact and one token a step, the text has exactly
@@ -113,6 +114,35 @@ class FirstOrder:
         here = slope[view.batch, view.position]
         present: Int[Tensor, "M"] = view.ids[view.batch, view.position]
         return self.scale * (here - here.gather(1, present[:, None]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bias:
+    """What the logits of some tokens gain at every position.
+
+    Attributes:
+        lifts: tokens and what each gains, nats.
+
+    Raises:
+        UsageError: no token, or a gain that is no number.
+
+    Example:
+        >>> Bias(lifts=((7, 2.0),))
+        Bias(lifts=((7, 2.0),))
+    """
+
+    lifts: tuple[tuple[int, float], ...]
+
+    def __post_init__(self) -> None:
+        if not self.lifts or not all(math.isfinite(gain) for _, gain in self.lifts):
+            raise UsageError(f"a bias needs tokens and finite numbers, got {self.lifts}")
+
+    def lift(self, view: Scene, logits: Float[Tensor, "M V"]) -> Float[Tensor, "M V"]:
+        """The gains, 0 for all other tokens."""
+        tokens, gains = zip(*self.lifts, strict=True)
+        lifted = torch.zeros_like(logits)
+        lifted[:, list(tokens)] = torch.tensor(gains).to(logits)
+        return lifted
 
 
 def _check(scale: float) -> None:

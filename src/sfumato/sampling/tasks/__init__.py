@@ -11,6 +11,7 @@ seed and not on what is written beside it.
     jobs.py       what every task shares: rows, the run, its policy
     results.py    what they return, the best first
     writing.py    write, complete, complete_each, rewrite
+    searching.py  search_each: the best of several runs, thinned out by a reward on the way
     filling.py    fill
     between.py    fim, bridge
     choosing.py   which words to change: surprise, attribution
@@ -30,6 +31,7 @@ from sfumato.sampling.tasks.editing import edit
 from sfumato.sampling.tasks.filling import fill
 from sfumato.sampling.tasks.jobs import LatentModel, Model, Policy, Writer, ban_texts, specials_of
 from sfumato.sampling.tasks.results import Edit, Infill, best_first
+from sfumato.sampling.tasks.searching import search_each
 from sfumato.sampling.tasks.travelling import interpolate, vary
 from sfumato.sampling.tasks.writing import complete, complete_each, rewrite, write
 from sfumato.sampling.trace import Sample
@@ -59,6 +61,7 @@ __all__ = [
     "fim",
     "interpolate",
     "rewrite",
+    "search_each",
     "specials_of",
     "vary",
     "write",

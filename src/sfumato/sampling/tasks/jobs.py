@@ -21,6 +21,7 @@ from sfumato.sampling.parts.constraints import Ban
 from sfumato.sampling.parts.guidance import place
 from sfumato.sampling.parts.planners import Order, entropy
 from sfumato.sampling.parts.quotas import EntropyBound
+from sfumato.sampling.search import Search
 from sfumato.sampling.trace import Sample, record
 from sfumato.text.canvas import Canvas, stack
 from sfumato.text.vocabulary import Vocabulary
@@ -92,7 +93,7 @@ class Row:
 class How:
     """How rows are written."""
 
-    policy: Policy
+    policy: Policy | Search
     batch_size: int = 16
     require: Sequence[str] = ()
     watch: Watch | None = None

@@ -36,7 +36,7 @@ from sfumato.text.dialogue import Message
 from sfumato.text.vocabulary import Vocabulary
 
 BLOCK = 8
-_USUAL = replace(SUREST, blocks=Blocks(size=BLOCK), constraints=(Loops(),))
+USUAL = replace(SUREST, blocks=Blocks(size=BLOCK), constraints=(Loops(),))
 _LENGTH = 64
 _SPARE = 8
 
@@ -93,8 +93,8 @@ def write(
         >>> [one.seed for one in write(model, n=2, length=4)]
         [0, 1]
     """
-    rows, steps = _rows(model, prompt, length, range(seed, seed + n))
-    chosen = policy_for(model, policy, steps=steps, ban=ban, require=require, usual=_USUAL)
+    rows, steps = rows_after(model, prompt, length, range(seed, seed + n))
+    chosen = policy_for(model, policy, steps=steps, ban=ban, require=require, usual=USUAL)
     how = How(policy=chosen, batch_size=batch_size, require=require, watch=watch)
     return best_first(run(model, rows, how), rank)
 
@@ -141,14 +141,11 @@ def complete_each(
     """
     if lengths is not None and len(lengths) != len(texts):
         raise UsageError(f"expected a length for each of {len(texts)} texts, got {len(lengths)}")
-    rows, steps = [], 1
-    for index, text in enumerate(texts):
-        length = None if lengths is None else lengths[index]
-        new, needed = _rows(model, text, length, [seed + index])
-        rows += new
-        steps = max(steps, needed)
-    chosen = policy_for(model, policy, steps=steps, usual=_USUAL)
-    samples = run(model, rows, How(policy=chosen, batch_size=batch_size))
+    most: Sequence[int | None] = lengths or [None] * len(texts)
+    found = [rows_after(model, text, most[i], [seed + i]) for i, text in enumerate(texts)]
+    steps = max((needed for _, needed in found), default=1)
+    chosen = policy_for(model, policy, steps=steps, usual=USUAL)
+    samples = run(model, [row for (row,), _ in found], How(policy=chosen, batch_size=batch_size))
     return [
         replace(one, text=one.text.removeprefix(text if isinstance(text, str) else ""))
         for one, text in zip(samples, texts, strict=True)
@@ -241,10 +238,20 @@ def _request(model: Writer, text: str, instruction: str | None) -> str | list[Me
     return [Message(role="user", content=asked)]
 
 
-def _rows(
+def rows_after(
     model: Writer, prompt: str | Sequence[Message] | None, length: int | None, seeds: Sequence[int]
 ) -> tuple[list[Row], int]:
-    """A row to write for every seed, and the most slots that any of them might have."""
+    """A row to write for every seed, and the most slots that any of them might have.
+
+    Args:
+        model: what writes.
+        prompt: how the text begins, or the dialogue to be answered.
+        length: the most tokens to write; None chooses as `write` says.
+        seeds: of the rows.
+
+    Raises:
+        UsageError: a length below 1.
+    """
     if length is not None and length < 1:
         raise UsageError(f"expected length ≥ 1, got {length}")
     vocabulary = model.vocabulary
