@@ -23,6 +23,7 @@ from contest import table
 from sfumato.evaluation.diversity import div
 from sfumato.evaluation.perplexity import causal_perplexity
 from sfumato_apps.judging.ranking import reward_of
+from sfumato_apps.judging.sharing import lines_of
 
 LOSSES = {
     "Plackett–Luce": ("pl_dpo",),
@@ -34,7 +35,7 @@ WORDS = 8
 
 def texts_of(path: Path) -> list[str]:
     """All texts of a file of candidates."""
-    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    rows = map(json.loads, lines_of(path))
     return [text for row in rows for text in row["completions"] if text.strip()]
 
 
@@ -42,7 +43,7 @@ def ends(path: Path) -> Path:
     """The best and the worst of each ranking."""
     target = path.with_name("ends.jsonl")
     rows = []
-    for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+    for row in map(json.loads, lines_of(path)):
         order = sorted(range(len(row["ranks"])), key=row["ranks"].__getitem__)
         kept = (order[0], order[-1])
         columns = ("completions", "scores")

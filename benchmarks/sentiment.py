@@ -5,9 +5,9 @@
 
 A masked model, a latent one of the encoder's vectors and a Llama learn sentences of film reviews,
 for about the same CPU time. Each writes sets of candidates; a linear classifier of the reward's
-data scores them by its log-odds; the best quarter of all is chosen, the worse half rejected.
-`sfumato align` then learns by the sigmoid and by the hinge from several seeds. Two hundred texts of
-each are measured: the reward; the log-odds of a judge that has learnt from other data; `div` of
+data scores them by its log-odds; the best quarter of all is chosen, the worse half rejected, at
+most two of each in a set. `sfumato align` then learns by the sigmoid and by the hinge from several
+seeds. Two hundred texts of each are measured: the reward; the log-odds of a judge that has learnt from other data; `div` of
 texts cut to the same number of words; perplexity under a language model; loops. Beside them stand
 the model before, and the best of n of its candidates. What is in the folder is not done again.
 """
@@ -36,8 +36,10 @@ from sfumato.evaluation.perplexity import causal_perplexity
 from sfumato.protocols import Scorer
 from sfumato.text.batching import encode
 from sfumato.text.records import TextRecord
+from sfumato_apps.judging.ranking import shortened
+from sfumato_apps.judging.sharing import lines_of
 
-VOCABULARY, LENGTH, SLOTS, WORDS, SETS = 2048, 64, 48, 8, 200
+VOCABULARY, LENGTH, SLOTS, WORDS, SETS, KEPT = 2048, 64, 48, 8, 200, 4
 HEAD = ("reward", "judge", "div", "perplexity", "loops", "words")
 METHODS = {"sigmoid": "dpo", "hinge": "hinge"}
 BETA = {"masked": "0.1", "autoregressive": "0.1", "latent": "20"}
@@ -46,7 +48,7 @@ RATE = {"masked": "3e-4", "autoregressive": "1e-4", "latent": "3e-4"}
 
 def log_odds(paths: Sequence[Path]) -> Scorer:
     """The log-odds of a positive text by a linear classifier of labelled texts."""
-    rows = [json.loads(line) for path in paths for line in path.read_text("utf-8").splitlines()]
+    rows = [json.loads(line) for path in paths for line in lines_of(path)]
     sides = [[row["text"] for row in rows if row["label"] == label] for label in (1, 0)]
     found = judges.linear(*sides)
 
@@ -81,8 +83,7 @@ class Study:
         run = ["--model", str(model), "--sets", str(sets), "--n", str(n), "--seed", str(seed)]
         steps = [] if "autoregressive" in name else ["--step-counts", "20"]
         contestants.command("candidates", "--out", str(path), *run, *limits, *steps)
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line)["completions"] for line in lines]
+        return [json.loads(line)["completions"] for line in lines_of(path)]
 
     def rankings(self, family: str, sets: Sequence[Sequence[str]]) -> Path:
         """The best quarter against the worse half."""
@@ -124,7 +125,8 @@ def _ranked(
     for texts, own in zip(sets, scores, strict=True):
         kept = [(text, score) for text, score in zip(texts, own, strict=True) if text.strip()]
         try:
-            yield ranking.of("", [text for text, _ in kept], [score for _, score in kept])
+            found = ranking.of("", [text for text, _ in kept], [score for _, score in kept])
+            yield shortened(found, KEPT)
         except UnusableError:
             continue
 
@@ -137,7 +139,7 @@ def models(out: Path, data: Path, encoder: str, steps: int) -> dict[str, Path]:
     of = ("--model", encoder, "--layer", "2", "--hidden", "192", "--decoder-steps", "300")
     size = ("--slots", str(SLOTS), "--batch", "32", "--steps", str(steps))
     contestants.trained(out / "latent", "latent", *files, *of, *size)
-    texts = [json.loads(line)["text"] for line in data.read_text("utf-8").splitlines()]
+    texts = [json.loads(line)["text"] for line in lines_of(data)]
     records = [TextRecord(text=text) for text in texts]
     examples = [encode(record, masked.vocabulary, max_length=LENGTH) for record in records]
     contestants.rival(out / "llama", out / "masked", examples, length=LENGTH)
@@ -178,7 +180,7 @@ def main() -> None:
         steps=options.align_steps,
     )
     trained = models(options.out, options.data, options.encoder, options.steps)
-    real = [json.loads(line)["text"] for line in options.data.read_text("utf-8").splitlines()]
+    real = [json.loads(line)["text"] for line in lines_of(options.data)]
     rows = [["people", *spread([study.measured(real[:: len(real) // SETS][:SETS])])]]
     for family in options.only:
         model = trained[family]

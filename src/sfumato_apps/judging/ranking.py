@@ -64,7 +64,7 @@ def follow(plan: RankPlan) -> None:
     for prompt, completions, origin in found:
         own = [next(scores) for _ in completions]
         try:
-            records.append(_cut(ranking.of(prompt, completions, own, origin), plan.most))
+            records.append(shortened(ranking.of(prompt, completions, own, origin), plan.most))
         except UnusableError as error:
             notes.skip(error)
     notes.sum_up()
@@ -144,8 +144,13 @@ def _candidates(row: Row, origin: str) -> tuple[Any, list[str], str]:
     return prompt_of({"prompt": "", **row}, origin), texts, origin
 
 
-def _cut(record: RankedRecord, most: int | None) -> RankedRecord:
-    """The best and the worst of a ranking, which is in order."""
+def shortened(record: RankedRecord, most: int | None) -> RankedRecord:
+    """The best and the worst of a ranking, which is in order.
+
+    Args:
+        record: the ranking, best first.
+        most: texts to keep; None for all.
+    """
     if most is None or len(record.completions) <= most:
         return record
     kept = [*range((most + 1) // 2), *range(len(record.ranks) - most // 2, len(record.ranks))]
