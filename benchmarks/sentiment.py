@@ -7,9 +7,10 @@ A masked model, a latent one of the encoder's vectors and a Llama learn sentence
 for about the same CPU time. Each writes sets of candidates; a linear classifier of the reward's
 data scores them by its log-odds; the best quarter of all is chosen, the worse half rejected, at
 most two of each in a set. `sfumato align` then learns by the sigmoid and by the hinge from several
-seeds. Two hundred texts of each are measured: the reward; the log-odds of a judge that has learnt from other data; `div` of
-texts cut to the same number of words; perplexity under a language model; loops. Beside them stand
-the model before, and the best of n of its candidates. What is in the folder is not done again.
+seeds. Two hundred texts of each are measured: the reward; the log-odds of a judge that has learnt
+from other data; `div` of texts cut to the same number of words; perplexity under a language model;
+loops. Beside them stand the model before, and the best of n of its candidates. What is in the
+folder is not done again.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def lines(path: Path) -> list[dict[str, object]]:
 def test_candidates_stand_beside_the_real_image(sets: Path) -> None:
     rows = lines(sets)
     assert [row["prompt"] for row in rows] == [f"red {i}" for i in (0, 1, 3, 4, 5)]
-    assert all(row["source"] == ["1 steps", "2 steps", "real"] for row in rows)
+    assert all(row["source"] == ["1 step", "2 steps", "real"] for row in rows)
     for row in rows:
         for one in row["completions"]:  # type: ignore[attr-defined]
             with Image.open(sets.parent / one["path"]) as image:

@@ -116,7 +116,7 @@ def _drawn(
             row, i = divmod(place, plan.n)
             name = f"{_FOLDER}/{some[row]:06d}-{steps}-{i}.png"
             image.save(plan.out / name)
-            files[row].append((name, f"{steps} steps"))
+            files[row].append((name, f"{steps} steps" if steps > 1 else "1 step"))
     for index, found in zip(some, files, strict=True):
         caption, real = shown[index]
         if real is not None:
