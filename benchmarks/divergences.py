@@ -31,7 +31,9 @@ def main() -> None:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--by", required=True, help="the reward, as `sfumato rank` takes it")
+    parser.add_argument(
+        "--by", nargs="+", required=True, help="the reward, as `sfumato rank` takes it"
+    )
     parser.add_argument("--fluency", required=True, help="an autoregressive model")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--betas", nargs="+", default=["0.03", "0.1", "0.3"])
@@ -49,7 +51,7 @@ def main() -> None:
     run = ["--model", options.model, "--out", str(sets), "--step-counts", "20", *size, *limit]
     contestants.command("candidates", *run)
     if not ranked.exists():
-        run = ["--data", str(sets), "--by", options.by, "--most", "4", "--out", str(ranked)]
+        run = ["--data", str(sets), "--by", *options.by, "--most", "4", "--out", str(ranked)]
         contestants.command("rank", *run)
     models = []
     for name, more in DIVERGENCES.items():
@@ -60,7 +62,7 @@ def main() -> None:
             run += ["--steps", str(options.steps), "--learning-rate", options.learning_rate]
             contestants.trained(folder, "align", *run)
             models.append(str(folder))
-    run = ["--models", *models, "--reference", options.model, "--by", options.by]
+    run = ["--models", *models, "--reference", options.model, "--by", *options.by]
     run += ["--fluency", options.fluency, "--n", str(options.n), "--steps", "20", *limit]
     contestants.command("frontier", *run, "--out", str(options.out / "frontier"))
 

@@ -61,7 +61,9 @@ def main() -> None:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--by", required=True, help="the reward, as `sfumato rank` takes it")
+    parser.add_argument(
+        "--by", nargs="+", required=True, help="the reward, as `sfumato rank` takes it"
+    )
     parser.add_argument("--judge", required=True, help="another one")
     parser.add_argument("--fluency", required=True, help="an autoregressive model")
     parser.add_argument("--out", type=Path, required=True)
@@ -76,7 +78,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=200, help="texts to measure")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    reward, judge = reward_of([options.by]), reward_of([options.judge])
+    reward, judge = reward_of(options.by), reward_of([options.judge])
     more = ["--length", str(options.length)] if options.length else []
 
     def written(name: str, model: str | Path, sets: int, n: int, seed: int) -> Path:
@@ -95,7 +97,7 @@ def main() -> None:
     sets = written("sets", options.model, options.sets, options.candidates, 1000)
     ranked = options.out / "ranked.jsonl"
     if not ranked.exists():
-        run = ["--data", str(sets), "--by", options.by, "--overlap", "1.0", "--out", str(ranked)]
+        run = ["--data", str(sets), "--by", *options.by, "--overlap", "1.0", "--out", str(ranked)]
         contestants.command("rank", *run)
     two = ends(ranked)
     before = measured(written("before", options.model, options.n, 1, 77))
