@@ -89,6 +89,23 @@ def test_a_masked_model(
     assert any("rewards/margins" in entry for entry in entries)
 
 
+def test_an_adversary(
+    model: Path, rankings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A discriminator that was made of the model; one of other tokens is refused."""
+    judge = tmp_path / "judge"
+    more = ["--steps", "2", "--batch", "4"]
+    assert call("discriminator", "train", "--data", rankings, "--out", judge, *more) == 0
+    run = ["--model", model, "--data", rankings, "--out", tmp_path / "out", "--steps", "3", *QUICK]
+    assert call("align", *run, "--adversary", judge) == 2
+    assert "train a discriminator with the model's folder" in capsys.readouterr().err
+    own = ["--model", model, "--data", rankings, "--out", tmp_path / "own"]
+    assert call("discriminator", "train", *own, *more) == 0
+    assert call("align", *run, "--adversary", tmp_path / "own") == 0
+    entries = (tmp_path / "out" / "journal.jsonl").read_text().splitlines()
+    assert any("regulariser_loss" in json.loads(entry) for entry in entries)
+
+
 def test_a_run_goes_on(model: Path, rankings: Path, tmp_path: Path) -> None:
     """From the checkpoint of the third step of six: the weights of the whole run."""
     whole, parted = tmp_path / "whole", tmp_path / "parted"

@@ -134,6 +134,18 @@ def test_mistakes_are_one_line(
         assert "Traceback" not in capsys.readouterr().err
 
 
+def test_a_model_names_the_images(folder: Path, tmp_path: Path) -> None:
+    """Captions are the model's own, so the same as it says alone, and not those of the rows."""
+    tiny.llava(tmp_path / "llava")
+    run = ["--pipeline", folder / "xl", "--prompts", folder / "photos.jsonl"]
+    named = ["--captioner", tmp_path / "llava", "--step-counts", "1", "--out", tmp_path / "c"]
+    assert call("candidates", "image", *run, *named) == 0
+    name = captioner(tmp_path / "llava")
+    rows = lines(tmp_path / "c" / "candidates.jsonl")
+    assert [row["prompt"] for row in rows] == [name(folder / f"{i}.jpg") for i in range(6)]
+    assert all(row["prompt"] and row["source"] == ["1 step"] for row in rows)
+
+
 def test_what_cannot_name_an_image_is_refused(folder: Path) -> None:
     with pytest.raises(ModelError, match="image-text-to-text"):
         captioner(folder / "clip")

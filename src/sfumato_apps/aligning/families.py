@@ -16,11 +16,14 @@ from sfumato.alignment.learning.likelihood import Causal, Complementary, Estimat
 from sfumato.alignment.learning.vectors import VectorElbo, lay_ranked_slots
 from sfumato.alignment.rankings.causal import encode_causal
 from sfumato.alignment.rankings.sets import encode_ranked, lay_rows, lay_sets
+from sfumato.alignment.rankings.sources import REAL
+from sfumato.alignment.scoring.adversary import TokenAdversary
 from sfumato.errors import ModelError, UsageError
 from sfumato.models.checkpoints import Checkpoint, save
 from sfumato.models.encoders import EncoderDenoiser
 from sfumato.models.latent.storage import LatentCheckpoint, is_latent, save_latent
 from sfumato.models.lora import with_lora
+from sfumato.models.scorers import classifier
 from sfumato.models.storage import folders
 from sfumato.noise.times import ExactCount, Stratified
 from sfumato.protocols import TimeSampler
@@ -193,6 +196,35 @@ def _causal(reading: Reading, folder: Path, device: torch.device) -> Aligned:
         keep=keep,
         about=json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else {},
     )
+
+
+def adversary_of(
+    name: str, opened: Aligned, *, weight: float, device: torch.device
+) -> TokenAdversary:
+    """A discriminator of texts as a regulariser.
+
+    Args:
+        name: folder or hub name of the discriminator.
+        opened: the model to be aligned.
+        weight: of the loss.
+        device: where it goes.
+
+    Raises:
+        ModelError: there is no such discriminator.
+        UsageError: the model has no tokens to be judged, or other ones.
+    """
+    if not isinstance(opened.estimator, TokenElbo):
+        raise UsageError("--adversary: for masked and uniform models, and for images")
+    judge = classifier(name, label=REAL, device=device)
+    cast(nn.Module, judge.network).requires_grad_(False)
+    words = folders.vocabulary_of(judge.tokenizer, int(judge.network.config.vocab_size))
+    own = cast(EncoderDenoiser, opened.network).word_embeddings.shape[0]
+    if words.size != own:
+        raise UsageError(
+            f"the model writes {own} tokens and {name} knows {words.size}: train a discriminator "
+            "with the model's folder as its --model"
+        )
+    return TokenAdversary(judge=judge.network, weight=weight, pad=words.pad)
 
 
 def _with(metadata: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ class TextPlan:
     out: Path
     model: str | None
     complementary: bool
+    adversary: str | None
+    adversarial: float
     max_length: int
     slack: int
     learning: Preferring

@@ -19,7 +19,7 @@ from sfumato.models.lora import adapters_off
 from sfumato.training.trainer import DiffusionTrainer
 from sfumato_apps import ranks, runs
 from sfumato_apps import training_run as run
-from sfumato_apps.aligning.families import Aligned, Reading, open_aligned
+from sfumato_apps.aligning.families import Aligned, Reading, adversary_of, open_aligned
 from sfumato_apps.aligning.material import Rankings, read_rankings
 from sfumato_apps.aligning.options import Preferring
 from sfumato_apps.aligning.plan import Plan, TextPlan, link_of, method_of, settings
@@ -49,7 +49,10 @@ def follow(plan: TextPlan) -> None:
         seed=learning.seed,
         notes=notes,
     )
-    learn(plan, "align", opened, found, resumed=resumed, notes=notes)
+    judge = None
+    if plan.adversary is not None:
+        judge = adversary_of(plan.adversary, opened, weight=plan.adversarial, device=device)
+    learn(plan, "align", opened, found, resumed=resumed, notes=notes, regulariser=judge)
 
 
 def learn(

@@ -15,6 +15,8 @@ def align(
     max_length: int = 512,
     slack: int = 0,
     complementary: bool = False,
+    adversary: str | None = None,
+    adversarial: float = 0.1,
     learning: Preferring = Preferring(),
 ) -> None:
     """Teaches a model which of several texts is better, so that it writes more like the better.
@@ -35,6 +37,9 @@ def align(
         slack: Spare slots behind the longest text of a ranking, for models that end their texts.
         complementary: Masks in pairs, the second where the first has none, so that each token is
             judged once a pair; for masked models, with an even number of draws.
+        adversary: Folder of a discriminator of texts, made of the same model, to which predictions
+            shall look real; for masked and uniform models.
+        adversarial: Weight of that.
         learning: How it learns.
     """
     options = dict(locals())

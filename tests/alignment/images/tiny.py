@@ -16,6 +16,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     CLIPConfig,
@@ -24,7 +25,14 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
 )
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 TEXT = {
     "hidden_size": 16,
@@ -132,3 +140,47 @@ def plain_image(path: Path, *, level: int, size: int = 16) -> Path:
     """A grey image."""
     Image.new("RGB", (size, size), (level,) * 3).save(path)
     return path
+
+
+ASKED = (
+    "{% for turn in messages %}{% for part in turn['content'] %}{% if part['type'] == 'image' %}"
+    "<image> {% else %}{{ part['text'] }} {% endif %}{% endfor %}{% endfor %}"
+)
+
+
+def llava(folder: Path) -> Path:
+    """A LLaVA in a folder, of a few words."""
+    torch.manual_seed(0)
+    ends = ["<unk>", "<pad>", "<s>", "</s>", "<image>"]
+    words = [
+        *ends,
+        *["Describe", "the", "image", "in", "one", "sentence", ".", "red", "blue", "house"],
+    ]
+    split = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    split.pre_tokenizer = pre_tokenizers.Whitespace()
+    names = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    reader = PreTrainedTokenizerFast(
+        tokenizer_object=split, extra_special_tokens={"image_token": "<image>"}, **names
+    )
+    side = {"height": 16, "width": 16}
+    vision = TEXT | {"image_size": 16, "patch_size": 8, "num_hidden_layers": 2}
+    text = {"vocab_size": len(words), "num_key_value_heads": 2, "eos_token_id": 3}
+    network = LlavaForConditionalGeneration(
+        LlavaConfig(
+            vision_config=CLIPVisionConfig(**vision),
+            text_config=LlamaConfig(**TEXT, **text, bos_token_id=2, pad_token_id=1),
+            image_token_index=4,
+            image_seq_length=4,
+        )
+    )
+    network.save_pretrained(folder)
+    LlavaProcessor(
+        image_processor=CLIPImageProcessorPil(size=side, crop_size=side),
+        tokenizer=reader,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        chat_template=ASKED,
+        image_token="<image>",
+        num_additional_image_tokens=1,
+    ).save_pretrained(folder)
+    return folder
