@@ -35,10 +35,9 @@ NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 COUNTS = ("1", "2", "4", "8")
 PARTS = {"learn": 7000, "rank": 400, "judge": 400, "align": 300, "test": 150}
 WAYS = {
-    "Plackett–Luce": ("pl_dpo", "0"),
-    "Plackett–Luce, adversary": ("pl_dpo", "0.1"),
-    "CPO": ("cpo", "0"),
-    "CPO, adversary": ("cpo", "0.1"),
+    f"{name}{f', adversary × {weight}' if weight != '0' else ''}": (method, weight)
+    for name, method in (("Plackett–Luce", "pl_dpo"), ("CPO", "cpo"))
+    for weight in ("0", "0.1", "3")
 }
 Digit = tuple[int, torch.Tensor]
 
