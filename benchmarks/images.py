@@ -26,6 +26,7 @@ import miniature
 import numpy as np
 import torch
 from contest import table
+from PIL import Image
 from sklearn.neural_network import MLPClassifier
 
 from sfumato.alignment.images.discriminator import open_discriminator
@@ -182,6 +183,18 @@ def apart(flat: np.ndarray, captions: Sequence[str]) -> float:
     return mean(gaps)
 
 
+def grid(paths: Sequence[Path], target: Path, *, source: str = "4 steps", scale: int = 2) -> None:
+    """A picture: a row for each file of candidates, the first image of each digit in it."""
+    picture = Image.new("RGB", (32 * len(NAMES), 32 * len(paths)))
+    for top, path in enumerate(paths):
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for left, name in enumerate(NAMES):
+            row = next(row for row in rows if row["prompt"].endswith(name))
+            file = row["completions"][row["source"].index(source)]["path"]
+            picture.paste(Image.open(path.parent / file), (32 * left, 32 * top))
+    picture.resize((picture.width * scale, picture.height * scale)).save(target)
+
+
 def reader_of(learnt: Sequence[Digit]) -> MLPClassifier:
     """A classifier of digits."""
     made = MLPClassifier((128,), max_iter=12, random_state=contestants.SEED)
@@ -234,6 +247,8 @@ def main() -> None:
             columns = zip(*(one[source] for one in after), strict=True)
             rows.append([way, source, *map(spread, columns)])
             print(rows[-1], flush=True)
+    drawn = [options.out / "sets" / name for name in ("test", *(f"{way}, 0" for way in WAYS))]
+    grid([folder / "candidates.jsonl" for folder in drawn], options.out / "grid.png")
     head = ["images by", "steps", "judge's logit", "read as told", "apart"]
     report = table(head, rows)
     (options.out / "table.md").write_text(report + "\n", encoding="utf-8")

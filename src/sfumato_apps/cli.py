@@ -34,7 +34,7 @@ RECIPES = (
     "candidates",
     "candidates image",
     "rank",
-    "reward",
+    "reward train",
     "discriminator train",
     "discriminator score",
     "align",

@@ -20,7 +20,7 @@ _RECIPES = (
     "convert",
     "latent",
     "classifier",
-    "reward",
+    "reward train",
     "discriminator train",
     "align",
     "align image",

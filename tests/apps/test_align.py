@@ -198,7 +198,7 @@ def test_a_learnt_reward(
     out, ranked = tmp_path / "reward", tmp_path / "ranked.jsonl"
     run = ["--model", model, "--data", rankings, "--steps", "24", "--batch", "4"]
     run += ["--learning-rate", "3e-3", "--evaluate-every", "12", "--valid-fraction", "0.3"]
-    assert call("reward", "--out", out, *run) == 0
+    assert call("reward", "train", "--out", out, *run) == 0
     assert "accuracy 1" in capfd.readouterr().err
     found = AutoModelForSequenceClassification.from_pretrained(out)
     assert found.config.id2label == {0: "reward"}
@@ -208,7 +208,7 @@ def test_a_learnt_reward(
     row = json.loads(ranked.read_text())
     assert row["completions"][0] == "Ann likes tea."
     shutil.rmtree(out / "checkpoint-24")
-    assert call("reward", "--preset", out / "reward.yaml", "--resume") == 0
+    assert call("reward", "train", "--preset", out / "reward-train.yaml", "--resume") == 0
     again = AutoModelForSequenceClassification.from_pretrained(out).state_dict()
     assert all(torch.equal(again[name], value) for name, value in found.state_dict().items())
 

@@ -23,7 +23,7 @@ def rank(
 
     A reward is a classifier FOLDER_OR_HUB_NAME@LABEL, a word list FILE.txt, words with valences
     valence:FILE, a regular expression pattern:REGEX, a wanted number of words length:N, an
-    autoregressive model's log-probability fluency:FOLDER, or what `sfumato reward` has learnt
+    autoregressive model's log-probability fluency:FOLDER, or what `sfumato reward train` has learnt
     reward:FOLDER; less: before it turns it round, a number and a star weigh it. Several are added
     up.
 

@@ -1,1 +1,1 @@
-"""The parts of `sfumato reward` and `sfumato discriminator`: one trainer, two things to learn."""
+"""The parts of `reward train` and `discriminator train`: one trainer, two things to learn."""

@@ -1,4 +1,4 @@
-"""What `sfumato reward` learns: which of several texts is better."""
+"""What `sfumato reward train` learns: which of several texts is better."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def follow(data: list[str], out: Path, fitting: Fitting) -> None:
         SfumatoError: see `fit`.
     """
     task = Task(
-        command="reward",
+        command="reward train",
         out=out,
         options={"data": data},
         kit=partial(text_kit, label=LABEL, objective=RewardObjective()),

@@ -1,4 +1,4 @@
-"""`sfumato reward`: a scorer that is learnt from rankings."""
+"""`sfumato reward train`: a scorer that is learnt from rankings."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 from sfumato_apps.scoring.options import Fitting
 
 
-def reward(*, data: list[str], out: Path, fitting: Fitting = Fitting()) -> None:
+def reward_train(*, data: list[str], out: Path, fitting: Fitting = Fitting()) -> None:
     """Trains an encoder to give better texts higher numbers, and says how often it does.
 
     The result is an ordinary text classifier of transformers with the one label "reward". With
     `sfumato rank --by reward:FOLDER` it ranks candidates.
 
-    $ sfumato reward --data rankings.jsonl --out my-reward
+    $ sfumato reward train --data rankings.jsonl --out my-reward
     $ sfumato rank --data candidates.jsonl --by reward:my-reward --out more-rankings.jsonl
 
     Args:
