@@ -135,6 +135,7 @@ def arguments(
         output_dir=str(out),
         max_steps=steps,
         per_device_train_batch_size=batch,
+        per_device_eval_batch_size=batch,
         gradient_accumulation_steps=accumulation,
         learning_rate=learning_rate,
         weight_decay=weight_decay,

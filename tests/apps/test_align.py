@@ -89,6 +89,15 @@ def test_a_masked_model(
     assert any("rewards/margins" in entry for entry in entries)
 
 
+def test_a_reference_rounds_as_the_policy_does(model: Path, rankings: Path, tmp_path: Path) -> None:
+    """In bfloat16 too all log-ratios begin at exactly 0, so that only learning moves them."""
+    run = ["--model", model, "--data", rankings, "--out", tmp_path / "out", "--steps", "1", *QUICK]
+    assert call("align", *run, "--bf16") == 0
+    entries = map(json.loads, (tmp_path / "out" / "journal.jsonl").read_text().splitlines())
+    first = next(entry for entry in entries if "rewards/margins" in entry)
+    assert first["rewards/margins"] == first["rewards/chosen"] == first["log_ratio/std_mc"] == 0
+
+
 def test_an_adversary(
     model: Path, rankings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

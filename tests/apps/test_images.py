@@ -68,6 +68,19 @@ def test_candidates_stand_beside_the_real_image(sets: Path) -> None:
                 assert image.size == (16, 16)
 
 
+def test_a_broken_photograph_is_left_out(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"text")
+    rows = [{"caption": "bad", "image": "bad.jpg"}]
+    rows.append({"caption": "good", "image": str(folder / "1.jpg")})
+    (tmp_path / "photos.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    run = ["--pipeline", folder / "xl", "--prompts", tmp_path / "photos.jsonl", "--real"]
+    assert call("candidates", "image", *run, "--step-counts", "1", "--out", tmp_path / "c") == 0
+    assert [row["prompt"] for row in lines(tmp_path / "c" / "candidates.jsonl")] == ["good"]
+    assert "bad.jpg" in capsys.readouterr().err
+
+
 def test_candidates_go_on_and_stay_the_same(folder: Path, sets: Path, tmp_path: Path) -> None:
     run = ["--pipeline", folder / "xl", "--prompts", folder / "photos.jsonl", "--real"]
     ways = ["--step-counts", "1", "2", "--aesthetic", "6.5", "--batch", "3"]

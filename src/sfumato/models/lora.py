@@ -97,8 +97,11 @@ def add_lora(
 def _initialise(network: nn.Module, generator: torch.Generator) -> None:
     """Draws A anew, by the rule that peft uses but from our own generator; B stays zero."""
     for name, parameter in network.named_parameters():
-        if "lora_A" in name:
-            nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
+        if "lora_A" in name:  # drawn on the CPU: the same adapters on every device
+            drawn = torch.empty(parameter.shape)
+            nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
+            with torch.no_grad():
+                parameter.copy_(drawn)
 
 
 def merged(denoiser: Adapted) -> Adapted:

@@ -44,7 +44,9 @@ def follow(plan: ImagePlan) -> None:
     judge = _adversary(plan, model, device)
     opened = _opened(plan, model, judge)
     found = set_apart(
-        read_image_rows(plan.data, skip_bad=learning.on_bad_line == "skip", notes=notes),
+        read_image_rows(
+            plan.data, skip_bad=learning.on_bad_line == "skip", notes=notes, most=plan.most
+        ),
         read_image_rows(learning.valid, skip_bad=False, notes=notes) if learning.valid else None,
         opened.encode,
         fraction=learning.valid_fraction,
@@ -56,13 +58,16 @@ def follow(plan: ImagePlan) -> None:
     learn(plan, "align image", opened, found, resumed=resumed, notes=notes, regulariser=judge)
 
 
-def read_image_rows(paths: Sequence[str], *, skip_bad: bool, notes: Notes) -> list[ImageSet]:
+def read_image_rows(
+    paths: Sequence[str], *, skip_bad: bool, notes: Notes, most: int | None = None
+) -> list[ImageSet]:
     """Sets of images; paths in a file are relative to its folder.
 
     Args:
         paths: the files.
         skip_bad: skip rows that cannot be read, instead of stopping.
         notes: is told what was skipped.
+        most: rows of each file; all if None.
 
     Raises:
         DataError: a bad row.
@@ -70,7 +75,7 @@ def read_image_rows(paths: Sequence[str], *, skip_bad: bool, notes: Notes) -> li
     found = []
     for path in paths:
         form = partial(read_images, folder=Path(path).parent)
-        found += read_rows([path], form, skip_bad=skip_bad, notes=notes)
+        found += read_rows([path], form, skip_bad=skip_bad, notes=notes, most=most)
     return found
 
 

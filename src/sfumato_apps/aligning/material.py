@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from sfumato.alignment.rankings.formats import read_ranking
@@ -112,7 +112,12 @@ def _encoded(records: Sequence[Any], encode: Encode, notes: Notes) -> list[Any]:
 
 
 def read_rows(
-    paths: Sequence[str], form: Callable[[Row, str], T], *, skip_bad: bool, notes: Notes
+    paths: Sequence[str],
+    form: Callable[[Row, str], T],
+    *,
+    skip_bad: bool,
+    notes: Notes,
+    most: int | None = None,
 ) -> list[T]:
     """What the rows of files say.
 
@@ -121,12 +126,13 @@ def read_rows(
         form: a row and its place to what it says.
         skip_bad: skip rows that cannot be read, instead of stopping.
         notes: is told what was skipped.
+        most: rows of each file; all if None.
 
     Raises:
         DataError: a bad row.
     """
     found = []
-    for origin, load in chain.from_iterable(rows(path) for path in paths):
+    for origin, load in chain.from_iterable(islice(rows(path), most) for path in paths):
         try:
             found.append(form(load(), origin))
         except DataError as error:

@@ -33,6 +33,7 @@ class ImagePlan:
     pipeline: str
     data: list[str]
     out: Path
+    most: int | None
     timesteps: list[int] | None
     adversary: str | None
     adversarial: float

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from transformers import PrinterCallback
 
@@ -16,6 +17,7 @@ from sfumato.alignment.learning.objective import PreferenceObjective, Regularise
 from sfumato.alignment.learning.trainer import preference_trainer
 from sfumato.models.checkpoints import SHIPPED
 from sfumato.models.lora import adapters_off
+from sfumato.models.parts.attention import spell_out_attention
 from sfumato.training.trainer import DiffusionTrainer
 from sfumato_apps import ranks, runs
 from sfumato_apps import training_run as run
@@ -81,6 +83,9 @@ def learn(
     """
     bf16 = runs.bf16_helps(wanted=plan.learning.bf16, notes=notes)
     plan = replace(plan, learning=replace(plan.learning, bf16=bf16))
+    if bf16 and not torch.cuda.is_available():
+        # As the trainer does, but before the reference is copied, which is to round alike.
+        spell_out_attention(opened.network, length=max(len(one.ids) for one in found.train))
     objective = replace(_objective(plan.learning, opened, notes), regulariser=regulariser)
     trainer, steps = _trainer(plan, opened, objective, found, notes)
     plan = replace(plan, learning=replace(plan.learning, steps=steps, minutes=None))
@@ -126,10 +131,11 @@ def _objective(learning: Preferring, opened: Aligned, notes: Notes) -> Preferenc
             f"{learning.f_divergence_type}: its link is steep, so that the noise of {chosen.draws} "
             f"draws biases it; --draws {_ENOUGH} or more, js_divergence or reverse_kl are safer"
         )
+    reference = adapters_off if learning.lora else frozen(network, bf16=learning.bf16)
     return PreferenceObjective(
         estimator=opened.estimator,
         loss=chosen.loss,
-        reference=(adapters_off if learning.lora else frozen(network)) if chosen.referred else None,
+        reference=reference if chosen.referred else None,
         link=link,
         per_token=chosen.per_token,
         anchor=chosen.anchor,

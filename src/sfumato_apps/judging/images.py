@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 
+from sfumato.alignment.images.captions import captioner
 from sfumato.alignment.images.pipelines import ImageModel, draw, open_images
-from sfumato.alignment.images.records import ImageSet, Picture, as_image, pixels, read_images
+from sfumato.alignment.images.records import Picture, as_image, pixels, read_images
 from sfumato.alignment.rankings.sources import REAL
 from sfumato.errors import DataError, UsageError
 from sfumato.text.files import rows
@@ -51,7 +53,8 @@ def follow(plan: ImageCandidatePlan) -> None:
     if plan.batch < 1 or plan.n < 1 or min(plan.step_counts or [1]) < 1:
         raise UsageError("expected --batch, --n and --step-counts of 1 or more")
     notes, device = Notes(), PartialState(cpu=ranks.share_cpus()).device
-    shown = [*_shown(plan)]
+    shown = [*_shown(plan, device, notes)]
+    notes.sum_up()
     if not shown:
         raise DataError(f"{plan.prompts[0]}: no row is left to draw for")
     model = open_images(plan.pipeline, device=device)
@@ -61,24 +64,29 @@ def follow(plan: ImageCandidatePlan) -> None:
     shared_out(plan.out / FILE, asked, write, batch=plan.batch, notes=notes)
 
 
-def _shown(plan: ImageCandidatePlan) -> Iterator[Shown]:
-    """Captions of all rows, and the real image of each where it is wanted."""
-    name = None
-    if plan.captioner is not None:
-        from sfumato.alignment.images.captions import captioner
+def _shown(plan: ImageCandidatePlan, device: torch.device, notes: Notes) -> Iterator[Shown]:
+    """Captions of all rows, and the real image of each where it is wanted.
 
-        name = captioner(plan.captioner)
+    Rows with a broken image are left out. All processes read all rows, and name all images, so
+    that they agree on what is drawn.
+    """
+    name = None if plan.captioner is None else captioner(plan.captioner, device=device)
     for path in plan.prompts:
         for origin, load in rows(path):
             row = dict(load())
-            score = row.get("aesthetic_score")
+            score = row.get("aesthetic_score", row.get("aesthetic_score_laion_v2"))
             if plan.aesthetic is not None and not _at_least(score, plan.aesthetic, origin):
                 continue
-            wanted = plan.real or name is not None
-            found = _real(row, origin, Path(path).parent) if wanted else None
+            try:
+                found = _real(row, origin, Path(path).parent) if plan.real or name else None
+                if found is not None:
+                    pixels(found, 8)
+            except DataError as error:
+                notes.skip(error)
+                continue
             if name is not None and found is not None:
-                row["prompt"] = name(found.images[0])
-            yield _caption(row, origin), found.images[0] if found and plan.real else None
+                row["prompt"] = name(found)
+            yield _caption(row, origin), found if plan.real else None
 
 
 def _at_least(score: Any, least: float, origin: str) -> bool:  # noqa: ANN401
@@ -87,10 +95,10 @@ def _at_least(score: Any, least: float, origin: str) -> bool:  # noqa: ANN401
     return score >= least
 
 
-def _real(row: dict[str, Any], origin: str, folder: Path) -> ImageSet:
+def _real(row: dict[str, Any], origin: str, folder: Path) -> Picture:
     if "image" not in row:
         raise DataError(f"{origin}: expected a picture in the field image")
-    return read_images({"prompt": "", **row}, origin, folder)
+    return read_images({"prompt": "", **row}, origin, folder).images[0]
 
 
 def _caption(row: dict[str, Any], origin: str) -> str:

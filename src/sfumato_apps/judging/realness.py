@@ -128,15 +128,16 @@ def _follow_images(plan: RealnessPlan, judge: ImageDiscriminator, notes: Notes) 
     sets = [*read_image_rows(plan.data, skip_bad=False, notes=notes)]
     if not sets:
         raise DataError(f"{plan.data[0]}: no candidates could be judged; see what was skipped")
+    paths = [[_path(image, plan.out) for image in one.images] for one in sets]
     examples = [replace(one, ranks=_ranks(one)) for one in sets]
     told = judged_images(judge, examples, batch_size=plan.batch)
     rows = []
-    for one, some in zip(sets, told.logits.tolist(), strict=True):
+    for one, files, some in zip(sets, paths, told.logits.tolist(), strict=True):
         scores = some[: len(one.images)]
         order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
         kept = [scores[i] for i in order]
         row: dict[str, Any] = {"prompt": one.prompt}
-        row["completions"] = [{"path": _path(one.images[i], plan.out)} for i in order]
+        row["completions"] = [{"path": files[i]} for i in order]
         if one.sources:
             row["source"] = [one.sources[i] for i in order]
         rows.append(row | {"ranks": [*places(kept)], "scores": kept})

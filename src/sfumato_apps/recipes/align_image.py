@@ -12,10 +12,11 @@ def align_image(
     pipeline: str,
     data: list[str],
     out: Path,
+    most: int | None = None,
     timesteps: list[int] | None = None,
     adversary: str | None = None,
     adversarial: float = 0.1,
-    learning: Preferring = Preferring(method="diffusion_dpo", beta=2000.0, batch=4),
+    learning: Preferring = Preferring(method="diffusion_dpo", beta=2000.0, batch=1, draws=1),
 ) -> None:
     """Teaches a text-to-image pipeline which of several images is better.
 
@@ -32,6 +33,7 @@ def align_image(
         pipeline: Folder or hub name of the pipeline to begin with, which is the reference too.
         data: Files of ranked images, or hub:owner/name; paths are relative to their file.
         out: Folder for the pipeline.
+        most: Rows to read of each file, whose images may be in memory; all by default.
         timesteps: Which are drawn, such as 249 499 749 999 for SDXL-Turbo; all by default.
         adversary: Folder of a discriminator of images, to which predictions shall look real.
         adversarial: Weight of that.

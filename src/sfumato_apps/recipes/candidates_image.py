@@ -25,17 +25,19 @@ def candidates_image(
     came from. The same command goes on after Ctrl-C. Under `accelerate launch` the processes share
     the captions out.
 
-    $ sfumato candidates image --pipeline stabilityai/sdxl-turbo --prompts captions.jsonl --out c
+    $ sfumato candidates image --pipeline my/pipeline --prompts captions.jsonl --out c
     $ sfumato candidates image --pipeline mine --prompts photos.jsonl --real --aesthetic 6.5 --out c
 
     Args:
         pipeline: Folder or hub name of a pipeline of diffusers that takes prompts.
         prompts: Files with a row for each caption: `prompt` or `caption`, perhaps with an `image`
-            (a path relative to the file) and an `aesthetic_score`.
+            (a path relative to the file) and an `aesthetic_score` (or COYO's
+            `aesthetic_score_laion_v2`).
         out: Folder for images and candidates.
         n: Images for each caption and number of steps.
         step_counts: Denoising steps; 4 if left out.
-        guidance: Scale of classifier-free guidance; the pipeline's if left out.
+        guidance: Scale of classifier-free guidance; the pipeline's if left out. Distilled models
+            such as SDXL-Turbo want 0.
         real: Put the row's own image beside those that are drawn.
         aesthetic: Leave out rows whose score is lower.
         captioner: Folder or hub name of an image-text-to-text model that names each row's image.

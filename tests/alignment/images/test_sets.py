@@ -53,6 +53,7 @@ def test_a_picture_with_its_caption_is_a_real_image() -> None:
         ({"prompt": "a", "completions": [{}]}, "expected an image as a path"),
         ({"prompt": "a", "completions": ["x.png"], "ranks": [1, 2]}, "one for each of 1 images"),
         ({"prompt": "a", "completions": ["x.png"], "scores": ["good"]}, "scores"),
+        ({"prompt": "a", "completions": ["x.png", "y.png"], "ranks": [0, 1]}, "places from 1 on"),
         ({"prompt": "a", "jpg_0": b"", "jpg_1": b"", "label_0": "x"}, "expected numbers"),
     ],
 )
@@ -74,8 +75,16 @@ def test_pixels_and_images_are_inverse() -> None:
     assert as_image(found).getpixel((3, 3)) == (255, 51, 0)
 
 
+def test_images_of_pillow_are_read() -> None:
+    row = {"caption": "a", "image": Image.new("RGB", (8, 8), (255, 51, 0))}
+    found = read_images(row, "line 1", HERE).images[0]
+    assert as_image(pixels(found, 8)).getpixel((3, 3)) == (255, 51, 0)
+
+
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read as an image"):
-        pixels(b"text", 8)
+    whole = png((8, 8), (0, 0, 0))
+    for broken in (b"text", whole[:20], whole[:40] + b"x" + whole[41:]):
+        with pytest.raises(DataError, match="cannot be read as an image"):
+            pixels(broken, 8)
     with pytest.raises(DataError, match="no-such"):
         pixels(tmp_path / "no-such.png", 8)

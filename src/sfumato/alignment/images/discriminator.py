@@ -157,7 +157,7 @@ def new_discriminator(name: str | Path, *, seed: int = 0) -> ImageDiscriminator:
     """
     try:
         with folders.quiet():
-            towers = CLIPModel.from_pretrained(str(name))
+            towers = CLIPModel.from_pretrained(str(name), dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(str(name))
     except (OSError, ValueError) as error:
         raise ModelError(f"{name}: cannot be opened as a CLIP model: {error}") from error

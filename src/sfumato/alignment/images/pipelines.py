@@ -28,6 +28,7 @@ from sfumato.models.storage import folders
 
 Told = Mapping[str, Tensor]
 _STATES = "encoder_hidden_states"
+_AT_ONCE = 4  # images that the VAE encodes together; at 1,024 pixels each takes gigabytes
 _STEPS = ("num_inference_steps", "decoder_num_inference_steps")
 
 
@@ -112,7 +113,8 @@ class ImageModel:
         """
         if self._vae is None:
             return images
-        mode = self._vae.encode(images).latent_dist.mode()
+        some = torch.split(images, _AT_ONCE)
+        mode = torch.cat([self._vae.encode(one).latent_dist.mode() for one in some])
         latents: Tensor = (mode - self._shift) * self._vae.config.scaling_factor
         return latents
 
@@ -228,6 +230,8 @@ def open_images(name: str | Path, *, device: torch.device | str = "cpu") -> Imag
     try:
         with folders.quiet():
             pipeline = opener.from_pretrained(str(name))
+            # Text encoders that say float16 in their configuration come so, the U-Net does not.
+            pipeline.to(torch.float32)
     except (OSError, ValueError, AttributeError) as error:
         raise ModelError(f"{name}: cannot be opened as a pipeline of diffusers: {error}") from error
     if "prompt" not in inspect.signature(type(pipeline).__call__).parameters:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfumato.alignment.images.discriminator import ImageDiscriminator
 from sfumato.alignment.images.records import ImageSet, pixels
@@ -100,7 +101,7 @@ def lay_seen(examples: Sequence[ImageSet], judge: ImageDiscriminator) -> SeenSet
     return SeenSets(images=images.to(device), ids=ids, attend=attend, ranks=ranks.to(device))
 
 
-def logits_of(judge: ImageDiscriminator, seen: SeenSets) -> Float[Tensor, "B N"]:
+def logits_of(judge: nn.Module, seen: SeenSets) -> Float[Tensor, "B N"]:
     """The logit of each image; 0 for one that is not there.
 
     Args:
@@ -108,7 +109,8 @@ def logits_of(judge: ImageDiscriminator, seen: SeenSets) -> Float[Tensor, "B N"]
         seen: sets of images.
     """
     there = seen.ranks > 0
-    captions = judge.described(seen.ids, seen.attend)[there.nonzero()[:, 0]]
+    plain: Any = getattr(judge, "module", judge)  # several processes train a wrapped one
+    captions = plain.described(seen.ids, seen.attend)[there.nonzero()[:, 0]]
     return placed(judge(seen.images[there], captions)[:, None], there)[..., 0]
 
 
@@ -126,6 +128,6 @@ class ImageRealness:
         """The batch as it is: there is no noise."""
         return batch
 
-    def __call__(self, denoiser: ImageDiscriminator, prepared: SeenSets) -> Float[Tensor, ""]:
+    def __call__(self, denoiser: nn.Module, prepared: SeenSets) -> Float[Tensor, ""]:
         """The summed loss of the sets; divide by the global batch's `items`."""
         return self.loss(logits_of(denoiser, prepared), prepared.ranks).sum()

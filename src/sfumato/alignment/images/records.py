@@ -111,6 +111,8 @@ def _own(row: Row, caption: str, origin: str, folder: Path) -> ImageSet:
     ranks, scores = columns["ranks"], columns["scores"]
     if ranks is None and scores is not None:
         ranks = tuple(places([float(score) for score in scores]))
+    if ranks is not None and min(ranks) < 1:
+        raise DataError(f"{origin}: ranks: expected places from 1 on, got {ranks}")
     return ImageSet(
         prompt=caption,
         images=tuple(_picture(one, origin, folder) for one in found),
@@ -137,6 +139,10 @@ def _picture(value: Any, origin: str, folder: Path) -> Picture:  # noqa: ANN401
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
         return value
+    if hasattr(value, "save"):  # an image of pillow, as `datasets` gives them
+        kept = io.BytesIO()
+        value.convert("RGB").save(kept, format="PNG")
+        return kept.getvalue()
     if isinstance(value, str) and value:
         return folder / value
     raise DataError(f"{origin}: expected an image as a path or as bytes, got {value!r:.60}")
@@ -154,14 +160,14 @@ def pixels(image: Picture, size: int) -> Float[Tensor, "3 S S"]:
         MissingExtraError: pillow is not installed.
     """
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image, ImageOps
     except ImportError as error:
         raise MissingExtraError("pillow", "images") from error
     name = "an image in a row" if isinstance(image, bytes) else str(image)
     try:
         opened = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)
-        full = opened.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
+        full = ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{name}: cannot be read as an image: {error}") from error
     side = min(full.size)
     left, top = (full.width - side) // 2, (full.height - side) // 2

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from accelerate.utils import convert_outputs_to_fp32
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -30,17 +31,23 @@ Reference = Callable[[Any], AbstractContextManager[Any]]
 Regulariser = Callable[[Any, Any], Tensor]  # policy and noised batch to a loss a set
 
 
-def frozen(model: nn.Module) -> Reference:
+def frozen(model: nn.Module, *, bf16: bool = False) -> Reference:
     """A copy of a model as it is now, as the reference of what it becomes.
 
     Args:
         model: the policy before it is trained.
+        bf16: whether the policy computes in mixed precision, as the reference then must as well:
+            else their rounding would stand in every log-ratio.
     """
     kept = copy.deepcopy(model).eval().requires_grad_(False)
 
     @contextmanager
     def lent(policy: nn.Module) -> Iterator[nn.Module]:
-        kept.to(next(policy.parameters()).device)
+        device = next(policy.parameters()).device
+        kept.to(device)
+        if bf16 and "forward" not in vars(kept):
+            mixed = torch.autocast(device.type, dtype=torch.bfloat16)
+            vars(kept)["forward"] = convert_outputs_to_fp32(mixed(kept.forward))
         yield kept
 
     return lent
@@ -171,7 +178,6 @@ class PreferenceObjective:
         """Means since the last time, under TRL's names, for the log."""
         return self.meter.take()
 
-    @torch.no_grad()
     def _referred(self, policy: nn.Module, prepared: Any) -> Tensor | float:  # noqa: ANN401
         """The reference's log-likelihoods; 0 without one."""
         if self.reference is None:
@@ -182,7 +188,9 @@ class PreferenceObjective:
                     "policy and reference share their weights, so that every log-ratio is 0: give "
                     "a frozen copy, frozen(model)"
                 )
-            return self.estimator(reference, prepared).float()
+            # Not under no_grad, where a CPU multiplies bfloat16 by other kernels and rounds as the
+            # policy does not. No weight of a reference asks for a gradient anyway.
+            return self.estimator(reference, prepared).float().detach()
 
 
 def _shared(policy: nn.Module, reference: nn.Module) -> bool:
