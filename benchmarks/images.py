@@ -192,7 +192,8 @@ def grid(paths: Sequence[Path], target: Path, *, source: str = "4 steps", scale:
             row = next(row for row in rows if row["prompt"].endswith(name))
             file = row["completions"][row["source"].index(source)]["path"]
             picture.paste(Image.open(path.parent / file), (32 * left, 32 * top))
-    picture.resize((picture.width * scale, picture.height * scale)).save(target)
+    size = (picture.width * scale, picture.height * scale)
+    picture.convert("L").resize(size, Image.Resampling.NEAREST).save(target, optimize=True)
 
 
 def reader_of(learnt: Sequence[Digit]) -> MLPClassifier:
