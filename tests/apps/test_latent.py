@@ -178,6 +178,14 @@ def test_a_search_and_words_that_it_does_not_know(folder: Path, tmp_path: Path) 
     assert call(*run, "--bias", "tea=2") == 2
 
 
+def test_candidates_of_several_step_counts(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "c.jsonl"
+    run = ["candidates", "--model", folder, "--sets", "1", "--n", "1", "--out", out]
+    assert call(*run, "--step-counts", "3", "5") == 0
+    (row,) = [json.loads(line) for line in out.read_text().splitlines()]
+    assert row["passes"] == [3, 5]
+
+
 def test_models_of_both_kinds_are_distilled(
     folder: Path, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

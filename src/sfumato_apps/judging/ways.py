@@ -131,13 +131,14 @@ def _own(plan: WayPlan, name: str, device: torch.device) -> Iterator[_Setting]:
     """Ways of a diffusion model."""
     searching = plan.searching
     model = open_writer(name, device=device)
-    if isinstance(model, LatentCheckpoint) and plan.length is not None:
+    latent = isinstance(model, LatentCheckpoint)
+    if latent and plan.length is not None:
         raise UsageError("--length: a latent model writes as many tokens as it was trained on")
     bias = token_bias(plan.words, model.vocabulary.encode)
     counts: list[int | None] = [*plan.step_counts] if plan.step_counts else [None]
     for t, steps in product(plan.temperatures or [1.0], counts):
         decoding = replace(Decoding(), temperature=t, steps=steps)
-        policy = policy_of(model, decoding, block=0 if steps else BLOCK)
+        policy = policy_of(model, decoding, block=0 if steps and not latent else BLOCK)
         usual: dict[str, Any] = {"model": model, "length": plan.length}
         yield _Setting(
             label=f"temperature {t:g}" + (f", {steps} steps" if steps else ""),
