@@ -71,34 +71,35 @@ def _shown(plan: ImageCandidatePlan, device: torch.device, notes: Notes) -> Iter
     that they agree on what is drawn.
     """
     name = None if plan.captioner is None else captioner(plan.captioner, device=device)
-    for path in plan.prompts:
-        for origin, load in rows(path):
-            row = dict(load())
-            score = row.get("aesthetic_score", row.get("aesthetic_score_laion_v2"))
-            if plan.aesthetic is not None and not _at_least(score, plan.aesthetic, origin):
-                continue
-            try:
-                found = _real(row, origin, Path(path).parent) if plan.real or name else None
-                if found is not None:
-                    pixels(found, 8)
-            except DataError as error:
-                notes.skip(error)
-                continue
-            if name is not None and found is not None:
-                row["prompt"] = name(found)
-            yield _caption(row, origin), found if plan.real else None
+    every = ((Path(path).parent, *one) for path in plan.prompts for one in rows(path))
+    for folder, origin, load in every:
+        row = dict(load())
+        if plan.aesthetic is not None and not _at_least(row, plan.aesthetic, origin):
+            continue
+        try:
+            real = _real(row, origin, folder) if plan.real or name else None
+        except DataError as error:
+            notes.skip(error)
+            continue
+        if name is not None and real is not None:
+            row["prompt"] = name(real)
+        yield _caption(row, origin), real if plan.real else None
 
 
-def _at_least(score: Any, least: float, origin: str) -> bool:  # noqa: ANN401
+def _at_least(row: dict[str, Any], least: float, origin: str) -> bool:
+    score = row.get("aesthetic_score", row.get("aesthetic_score_laion_v2"))
     if not isinstance(score, int | float):
         raise DataError(f"{origin}: expected a number in aesthetic_score, got {score!r:.60}")
     return score >= least
 
 
 def _real(row: dict[str, Any], origin: str, folder: Path) -> Picture:
+    """The row's own image, which can be read."""
     if "image" not in row:
         raise DataError(f"{origin}: expected a picture in the field image")
-    return read_images({"prompt": "", **row}, origin, folder).images[0]
+    (found,) = read_images({"prompt": "", "image": row["image"]}, origin, folder).images
+    pixels(found, 8)
+    return found
 
 
 def _caption(row: dict[str, Any], origin: str) -> str:
