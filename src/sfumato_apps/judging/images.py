@@ -13,7 +13,7 @@ from accelerate import PartialState
 
 from sfumato.alignment.images.captions import captioner
 from sfumato.alignment.images.pipelines import ImageModel, draw, open_images
-from sfumato.alignment.images.records import Picture, as_image, pixels, read_images
+from sfumato.alignment.images.records import Picture, as_image, caption_of, pixels, read_images
 from sfumato.alignment.rankings.sources import REAL
 from sfumato.errors import DataError, UsageError
 from sfumato.text.files import rows
@@ -83,7 +83,7 @@ def _shown(plan: ImageCandidatePlan, device: torch.device, notes: Notes) -> Iter
             continue
         if name is not None and real is not None:
             row["prompt"] = name(real)
-        yield _caption(row, origin), real if plan.real else None
+        yield caption_of(row, origin), real if plan.real else None
 
 
 def _at_least(row: dict[str, Any], least: float, origin: str) -> bool:
@@ -100,13 +100,6 @@ def _real(row: dict[str, Any], origin: str, folder: Path) -> Picture:
     (found,) = read_images({"prompt": "", "image": row["image"]}, origin, folder).images
     pixels(found, 8)
     return found
-
-
-def _caption(row: dict[str, Any], origin: str) -> str:
-    for name in ("prompt", "caption", "text", "Prompt"):
-        if isinstance(row.get(name), str):
-            return str(row[name])
-    raise DataError(f"{origin}: expected a caption in the field prompt, caption or text")
 
 
 def _drawn(

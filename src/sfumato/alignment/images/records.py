@@ -25,7 +25,7 @@ from sfumato.alignment.rankings.sources import REAL
 from sfumato.errors import DataError, MissingExtraError, UnusableError
 from sfumato.text.files import Row
 
-_CAPTIONS = ("prompt", "caption", "text")
+_CAPTIONS = ("prompt", "caption", "text", "Prompt")
 Picture = Path | bytes
 
 
@@ -80,9 +80,7 @@ def read_images(row: Row, origin: str, folder: Path) -> ImageSet:
         >>> read_images(row, "line 1", Path("digits")).images
         (PosixPath('digits/1.png'),)
     """
-    caption = next((row[name] for name in _CAPTIONS if isinstance(row.get(name), str)), None)
-    if not isinstance(caption, str):
-        raise DataError(f"{origin}: expected a caption in one of {', '.join(_CAPTIONS)}")
+    caption = caption_of(row, origin)
     if "completions" in row:
         return _own(row, caption, origin, folder)
     for name in ("jpg", "image"):
@@ -95,6 +93,26 @@ def read_images(row: Row, origin: str, folder: Path) -> ImageSet:
         f"{origin}: expected images in completions, in jpg_0 and jpg_1, or in image, got the "
         f"fields {', '.join(sorted(map(str, row)))}"
     )
+
+
+def caption_of(row: Row, origin: str) -> str:
+    """What a row says that its images show.
+
+    Args:
+        row: the fields.
+        origin: where it stands, for messages.
+
+    Raises:
+        DataError: none of the fields that may say it is a text.
+
+    Example:
+        >>> caption_of({"caption": "a seven"}, "line 1")
+        'a seven'
+    """
+    found = next((row[name] for name in _CAPTIONS if isinstance(row.get(name), str)), None)
+    if not isinstance(found, str):
+        raise DataError(f"{origin}: expected a caption in one of {', '.join(_CAPTIONS)}")
+    return found
 
 
 def _own(row: Row, caption: str, origin: str, folder: Path) -> ImageSet:
