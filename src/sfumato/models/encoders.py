@@ -4,7 +4,8 @@
 
 With a vocabulary of 50,000 the projection is a quarter of ModernBERT-base's forward pass and
 most of its memory, so it runs on the rows that were asked for and on no others; so does what
-follows the attention of the last layer.
+follows the attention of the last layer. The body runs on the tokens that exist, so neither
+padding nor a row that is asked for nothing costs anything.
 
 Legend of shapes: `B` batch, `L` positions, `D` width of the body's output, `V` vocabulary,
 `M` selected positions (row-major order of a boolean mask over `B L`).
@@ -13,8 +14,8 @@ Legend of shapes: `B` batch, `L` positions, `D` width of the body's output, `V` 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from copy import copy
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,11 +24,12 @@ from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from sfumato.errors import ModelError, UsageError
+from sfumato.models.bodies.families import FAMILIES, Family
+from sfumato.models.bodies.frozen import FrozenBody
+from sfumato.models.bodies.reading import read_at
 from sfumato.models.parts.conditioning import TimeEmbedding
-from sfumato.models.parts.families import FAMILIES, Family
 from sfumato.models.parts.in_parts import sum_in_parts
-from sfumato.models.parts.last_layer import only_rows
-from sfumato.models.parts.projection import fast_linear
+from sfumato.models.parts.products import fast_linear
 
 Reading = Callable[[Tensor, Tensor, Tensor], Tensor]
 Reduction = Callable[[Tensor, slice], Tensor]
@@ -100,6 +102,7 @@ class EncoderDenoiser(nn.Module):
         family = FAMILIES.get(network.config.model_type, Family())
         self._head = family.head if all(hasattr(network, name) for name in family.head) else ()
         self._family = family
+        self._frozen: FrozenBody | None = None
         self._first_position = int(network.config.pad_token_id) + 1 if family.after_pad else 0
         self._positional = _accepts(network.base_model, "position_ids")
         # A padding token inside the canvas means "nothing here" and is learnt like any other;
@@ -151,13 +154,16 @@ class EncoderDenoiser(nn.Module):
         """
         if self.reading is not None and t is None:
             raise UsageError("this denoiser reads its noise level: give the time t")
-        inputs, rows = self._inputs(x_t, attend, t), where.flatten().nonzero()[:, 0]
+        rows = where.flatten().nonzero()[:, 0]
         seen = None if t is None else (x_t.flatten()[rows], t[rows // x_t.shape[1]])
+        if len(rows) == 0 and not torch.is_grad_enabled():
+            return torch.zeros(0, self.vocabulary_size, device=x_t.device)
         if not self._head:
+            inputs = self._inputs(x_t, attend, t)
             whole = self.network(**inputs).logits.flatten(0, 1).index_select(0, rows).float()
             logits = self._read(whole, seen, slice(None))
             return logits if reduce is None else reduce(logits, slice(None))
-        hidden = self._rows(inputs, rows, x_t.shape)
+        hidden = self._rows(x_t, where, attend, t)
         if reduce is None:
             return self._read(self.project(hidden), seen, slice(None))
         return sum_in_parts(
@@ -167,19 +173,59 @@ class EncoderDenoiser(nn.Module):
             max(1, _LOGITS_AT_ONCE // self.vocabulary_size),
         )
 
+    def frozen(self, *, refresh: int | None = None) -> EncoderDenoiser:
+        """The same network for one batch of rows, which reads again only what has changed.
+
+        Keys and values of positions that neither changed nor are asked for are remembered. It is
+        to be called with the same rows, as they change, one call after another.
+
+        Args:
+            refresh: passes from one whole reading of a row to the next; 1 is exact, None never
+                reads it again.
+
+        Raises:
+            UsageError: a refresh below 1.
+            ModelError: the network's layers are not known here, or it is conditioned on time.
+
+        Example:
+            >>> from transformers import BertConfig, BertForMaskedLM
+            >>> sizes = dict(vocab_size=9, hidden_size=8, num_hidden_layers=1)
+            >>> config = BertConfig(num_attention_heads=2, intermediate_size=8, **sizes)
+            >>> denoiser = EncoderDenoiser(BertForMaskedLM(config), mask=4).eval().frozen()
+            >>> x_t = torch.tensor([[1, 4, 4, 2]])
+            >>> denoiser(x_t, x_t == 4).shape
+            torch.Size([2, 9])
+        """
+        if refresh is not None and refresh < 1:
+            raise UsageError(f"expected a refresh every 1 or more passes, got {refresh}")
+        body, spelling = self.network.base_model, self._family.spelling
+        if spelling is None or not self._head or not spelling.reads(body):
+            kind = self.network.config.model_type
+            raise ModelError(f"the layers of {kind!r} are not known here: write without frozen")
+        if self.time is not None:
+            raise ModelError("a network that is told the time sees all change: write unfrozen")
+        twin = copy(self)
+        twin._frozen = FrozenBody(body, spelling, refresh)
+        return twin
+
     def _rows(
-        self, inputs: Mapping[str, Tensor], rows: Tensor, shape: torch.Size
+        self, x_t: Tensor, where: Tensor, attend: Tensor | None, t: Tensor | None
     ) -> Float[Tensor, "M D"]:
-        """The body's output at some rows of the flattened canvas."""
-        body: Any = self.network.base_model
-        found = None if self._family.rows is None else self._family.rows(body, inputs, rows)
-        if found is not None:
-            return found
-        # A checkpointed layer runs again in the backward pass, when the restriction is gone.
-        stretches = () if self._checkpointed else self._family.stretches
-        with only_rows(self._last_layer, stretches, rows, shape):
-            output: Tensor = body(**inputs)[0]
-        return output.flatten(0, 1).index_select(0, rows)
+        """The body's output at `where`."""
+        body, spelling = self.network.base_model, self._family.spelling
+        if self._frozen is not None and not torch.is_grad_enabled():
+            exists = torch.ones_like(where) if attend is None else attend
+            return self._frozen.rows(self._words(x_t, exists.long(), t), where, exists)
+        asked = where.any(1)
+        if 0 < int(asked.sum()) < len(asked):
+            x_t, where = x_t[asked], where[asked]
+            attend = None if attend is None else attend[asked]
+            t = None if t is None else t[asked]
+        if spelling is None or not spelling.reads(body):
+            output: Tensor = body(**self._inputs(x_t, attend, t))[0]
+            return output[where]
+        exists = torch.ones_like(x_t) if attend is None else attend.long()
+        return read_at(body, spelling, self._words(x_t, exists, t), where, attend)
 
     def _read(self, logits: Tensor, seen: tuple[Tensor, Tensor] | None, part: slice) -> Tensor:
         """What the network's logits at a slice of the rows say about x_0."""
@@ -212,22 +258,10 @@ class EncoderDenoiser(nn.Module):
         if not self._head:
             kind = self.network.config.model_type
             raise ModelError(f"the head of {kind!r} cannot be called alone; call the denoiser")
-        with fast_linear(hidden):
+        with fast_linear(hidden.device):
             for name in self._head:
                 hidden = self.network.get_submodule(name)(hidden)
         return hidden.float()
-
-    @property
-    def _checkpointed(self) -> bool:
-        """Whether activations are dropped and computed again in the backward pass."""
-        modules = self.network.modules() if torch.is_grad_enabled() else ()
-        return any(getattr(module, "gradient_checkpointing", False) for module in modules)
-
-    @property
-    def _last_layer(self) -> nn.Module:
-        family, body = self._family, self.network.base_model
-        layers = body.get_submodule(family.layers if family.stretches else "")
-        return [*layers.children()][-1]
 
     def _inputs(
         self,
@@ -235,22 +269,29 @@ class EncoderDenoiser(nn.Module):
         attend: Bool[Tensor, "B L"] | None,
         t: Float[Tensor, "B"] | None,
     ) -> dict[str, Tensor]:
+        exists = torch.ones_like(x_t) if attend is None else attend.long()
+        inputs = self._words(x_t, exists, t)
+        if not self._positional:
+            del inputs["position_ids"]
+        return inputs | {"attention_mask": exists}
+
+    def _words(
+        self, x_t: Int[Tensor, "B L"], exists: Int[Tensor, "B L"], t: Float[Tensor, "B"] | None
+    ) -> dict[str, Tensor]:
+        """Ids, or embeddings if there is a time, and positions."""
         bound = self.max_length
         if bound is not None and x_t.shape[1] > bound:
             raise UsageError(
                 f"the text is {x_t.shape[1]} tokens long, but the model reads at most {bound}: "
                 "shorten it or choose a model with a longer context"
             )
-        exists = torch.ones_like(x_t) if attend is None else attend.long()
-        inputs = {"attention_mask": exists}
-        if self._positional:
-            inputs["position_ids"] = self._first_position + (exists.cumsum(1) - 1).clamp(min=0)
+        position = self._first_position + (exists.cumsum(1) - 1).clamp(min=0)
         if self.time is None:
-            return inputs | {"input_ids": x_t}
+            return {"input_ids": x_t, "position_ids": position}
         if t is None:
             raise UsageError("this denoiser is conditioned on time: pass t, one number a row")
         words: Tensor = self.network.get_input_embeddings()(x_t)
-        return inputs | {"inputs_embeds": words + self.time(t)[:, None]}
+        return {"inputs_embeds": words + self.time(t)[:, None], "position_ids": position}
 
 
 def _accepts(module: nn.Module, name: str) -> bool:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sfumato.errors import ModelError, UsageError
+from sfumato.models.bodies.families import FAMILIES, Family
 from sfumato.models.latent.codecs.bottleneck import Compressor, LatentDecoder
 from sfumato.models.latent.codecs.memory import Memory
-from sfumato.models.parts.families import FAMILIES, Family
 from sfumato.types import Condition
 
 
@@ -169,7 +169,8 @@ class EncoderCodec(nn.Module):
         """The output of an inner layer, without the layers after it where they can be found."""
         depth = int(self.body.config.num_hidden_layers)
         number = self.layer % (depth + 1)
-        path = FAMILIES.get(self.body.config.model_type, Family()).layers
+        spelling = FAMILIES.get(self.body.config.model_type, Family()).spelling
+        path = "encoder.layer" if spelling is None else spelling.layers
         named = dict(self.body.named_modules())
         layers = [*named[path].children()] if path in named else []
         if number == 0 or len(layers) != depth:

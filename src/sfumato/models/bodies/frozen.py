@@ -1,0 +1,130 @@
+"""A body that reads again only what has changed.
+
+    pass 1            every token is read; keys and values of all layers are kept
+    pass 2, 3, …      read: what is asked for, and what was written since; the rest is remembered
+    after `refresh`   every token is read again
+
+A frozen position does not see what changed elsewhere, so this is an approximation; with
+`refresh=1` it is none. The idea is that of caches for diffusion language models (Fast-dLLM,
+arXiv 2505.22618; dLLM-Cache, arXiv 2506.06295), without blocks: a position is read where it is
+masked or new, wherever it stands.
+
+Legend of shapes: `B` batch, `L` positions, `M` rows that are wanted, `D` width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from sfumato.models.bodies.grid import close_up, grid_of
+from sfumato.models.bodies.reading import Memory, Pass, read
+from sfumato.models.bodies.spelling import Spelling
+
+
+class FrozenBody:
+    """What has been read of one batch of rows.
+
+    A row is read whole when it is new, when half of it has changed, when other positions of it
+    exist, and after `refresh` passes.
+
+    Args:
+        body: of a masked language model.
+        spelling: of its layers.
+        refresh: passes from one whole reading of a row to the next; None for a single one.
+    """
+
+    def __init__(self, body: nn.Module, spelling: Spelling, refresh: int | None) -> None:
+        self._body = body
+        self._spelling = spelling
+        self._refresh = refresh
+        self._memory = Memory()
+        self._seen: Int[Tensor, "B L"] | None = None
+        self._exists: Bool[Tensor, "B L"] | None = None
+        self._age: Int[Tensor, "B"] | None = None
+
+    def rows(
+        self,
+        inputs: Mapping[str, Tensor],
+        where: Bool[Tensor, "B L"],
+        exists: Bool[Tensor, "B L"],
+    ) -> Float[Tensor, "M D"]:
+        """The body's output at `where`, row-major.
+
+        Args:
+            inputs: ids and position ids, *shape* `B L`; the rows are those of the last call.
+            where: positions that are asked for; a row without any is not read.
+            exists: positions that may be read.
+        """
+        ids = inputs["input_ids"]
+        if self._seen is None or self._seen.shape != ids.shape:
+            self._forget(ids)
+        assert self._seen is not None
+        assert self._exists is not None
+        assert self._age is not None
+        asked = where.any(1)
+        changed = exists & (ids != self._seen)
+        other = (exists != self._exists).any(1)
+        whole = other | (2 * changed.sum(1) > exists.sum(1))
+        if self._refresh is not None:
+            whole |= self._age >= self._refresh
+        whole &= asked
+        near = (changed | where) & (asked & ~whole)[:, None]
+        found = []
+        for tokens, pass_over in ((exists & whole[:, None], self._whole), (near, self._near)):
+            wanted = where & tokens
+            if bool(wanted.any()):
+                found.append((wanted, pass_over(inputs, wanted, tokens, exists)))
+        self._seen = torch.where(asked[:, None], ids, self._seen)
+        self._exists = torch.where(asked[:, None], exists, self._exists)
+        self._age = torch.where(whole, 1, self._age + asked)
+        if len(found) == 1:
+            return found[0][1]
+        hidden = found[0][1].new_empty(*where.shape, found[0][1].shape[1])
+        for wanted, rows in found:
+            hidden[wanted] = rows
+        return hidden[where]
+
+    def _forget(self, ids: Int[Tensor, "B L"]) -> None:
+        self._memory = Memory()
+        self._seen = torch.full_like(ids, -1)
+        self._exists = torch.zeros_like(ids, dtype=torch.bool)
+        self._age = ids.new_zeros(len(ids))
+
+    def _whole(
+        self, inputs: Mapping[str, Tensor], wanted: Tensor, tokens: Tensor, exists: Tensor
+    ) -> Float[Tensor, "M D"]:
+        """Reads some rows whole."""
+        some = tokens.any(1).nonzero()[:, 0]
+        own = {name: part[some] for name, part in inputs.items()}
+        memory, places = Memory(), grid_of(tokens[some])
+        run = Pass(
+            tokens=places,
+            queries=places,
+            exists=None if places.whole else exists[some],
+            rows=wanted[some].flatten()[places.index].nonzero()[:, 0],
+            memory=memory,
+        )
+        hidden = read(self._body, self._spelling, own, run)
+        if len(some) == len(wanted):
+            self._memory = memory
+        else:
+            self._memory.replace(some, memory, len(wanted))
+        return hidden
+
+    def _near(
+        self, inputs: Mapping[str, Tensor], wanted: Tensor, tokens: Tensor, exists: Tensor
+    ) -> Float[Tensor, "M D"]:
+        """Reads some positions; the others are remembered."""
+        places = grid_of(tokens)
+        run = Pass(
+            tokens=places,
+            queries=close_up(places),
+            exists=None if bool(exists.all()) else exists,
+            rows=wanted.flatten()[places.index].nonzero()[:, 0],
+            memory=self._memory,
+        )
+        return read(self._body, self._spelling, inputs, run)

@@ -1,0 +1,94 @@
+"""Products with weight matrices, on a CPU.
+
+PyTorch hands float32 products to MKL, which repacks the whole matrix for a few rows, and on
+processors that are not Intel's runs at less than half their speed. oneDNN does neither. Sums are
+taken in another order, so results differ by rounding; see docs/log.md, 2026-11-22.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+_ONEDNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_FEW = 64
+
+
+def fast_linear(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which linear layers take the faster kernel, if there is one.
+
+    Args:
+        device: where the weights are.
+    """
+    if device.type != "cpu" or _ONEDNN is None or torch.is_autocast_enabled("cpu"):
+        return nullcontext()
+    return _OneDNN()
+
+
+@cache
+def mkl_is_slow() -> bool:
+    """Whether PyTorch multiplies by MKL on a processor that is not Intel's."""
+    if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        return "GenuineIntel" not in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
+class _OneDNN(TorchFunctionMode):
+    """Sends the plain linear products inside to oneDNN."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        if func is functional.linear and not kwargs:
+            rows, weight, bias = (*args, None)[:3]
+            if _gains(rows, weight):
+                return _Linear.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
+        return func(*args, **(kwargs or {}))
+
+
+def _gains(rows: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN is the faster one."""
+    count = rows.numel() // max(1, rows.shape[-1])
+    plain = rows.dtype is weight.dtype is torch.float32 and type(weight) in _PLAIN
+    return plain and count > 0 and (count <= _FEW or mkl_is_slow())
+
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+class _Linear(torch.autograd.Function):
+    """rows · weightᵀ + bias, and its gradients, all by oneDNN."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(rows, weight)
+        product: Tensor = _ONEDNN(rows, weight, bias, "none", [], "")
+        return product
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, outer: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight = ctx.saved_tensors  # type: ignore[attr-defined]
+        needs = ctx.needs_input_grad  # type: ignore[attr-defined]
+        flat = outer.flatten(0, -2)
+        to_rows = _ONEDNN(outer, weight.t(), None, "none", [], "") if needs[0] else None
+        to_weight = (
+            _ONEDNN(flat.t(), rows.flatten(0, -2).t(), None, "none", [], "") if needs[1] else None
+        )
+        return to_rows, to_weight, flat.sum(0) if needs[2] else None

@@ -1,0 +1,143 @@
+"""A frozen context: exact where it must be, and read again only where it was asked to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.models import networks
+from tests.models.networks import LENGTH, MASK, SIZE
+from torch import Tensor, nn
+
+from sfumato.errors import ModelError, UsageError
+from sfumato.models.bodies.families import FAMILIES
+from sfumato.models.encoders import EncoderDenoiser
+
+SPELLED = ["bert", "roberta", "modernbert", "distilbert"]
+
+
+def rows_of_masks(count: int = 3) -> tuple[Tensor, Tensor]:
+    """Texts with a few masks, the last one padded."""
+    x_t = torch.randint(5, SIZE, (count, LENGTH), generator=torch.Generator().manual_seed(0))
+    x_t[:, 4:8] = MASK
+    attend = torch.ones_like(x_t, dtype=torch.bool)
+    attend[-1, -5:] = False
+    return x_t, attend
+
+
+def states(x_t: Tensor) -> list[Tensor]:
+    """The canvas as it fills, a token a pass; the second row is finished before the others."""
+    found = [x_t]
+    for step, position in enumerate((4, 6, 7, 5)):
+        after = found[-1].clone()
+        after[:, position] = 5 + step
+        if step == 1:
+            after[1:2, 4:8] = 9
+        found.append(after)
+    return found[:-1]
+
+
+@torch.no_grad()
+def logits(denoiser: EncoderDenoiser, x_t: Tensor, attend: Tensor) -> list[Tensor]:
+    """Predictions at the masks of every state."""
+    return [denoiser(state, state == MASK, attend=attend) for state in states(x_t)]
+
+
+@pytest.mark.parametrize("name", SPELLED)
+@pytest.mark.parametrize("padded", [False, True])
+def test_with_a_refresh_at_every_pass_nothing_is_frozen(name: str, padded: bool) -> None:
+    denoiser, (x_t, attend) = networks.denoiser(name), rows_of_masks()
+    attend = attend if padded else torch.ones_like(attend)
+    exact = logits(denoiser, x_t, attend)
+    for ours, theirs in zip(logits(denoiser.frozen(refresh=1), x_t, attend), exact, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_the_first_pass_is_exact_and_the_later_ones_are_near(name: str) -> None:
+    denoiser, (x_t, attend) = networks.denoiser(name), rows_of_masks()
+    exact = logits(denoiser, x_t, attend)
+    frozen = logits(denoiser.frozen(), x_t, attend)
+    torch.testing.assert_close(frozen[0], exact[0], atol=1e-4, rtol=1e-4)
+    for ours, theirs in zip(frozen[1:], exact[1:], strict=True):
+        assert ours.shape == theirs.shape
+        assert not torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_one_layer_sees_frozen_positions_as_they_are() -> None:
+    """Their keys and values do not depend on other positions, so freezing loses nothing."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    sizes = {"vocab_size": SIZE, "hidden_size": 16, "num_hidden_layers": 1}
+    config = BertConfig(**sizes, num_attention_heads=2, intermediate_size=24)
+    torch.manual_seed(0)
+    denoiser = EncoderDenoiser(BertForMaskedLM(config), mask=MASK).eval()
+    x_t, attend = rows_of_masks()
+    exact = logits(denoiser, x_t, attend)
+    for ours, theirs in zip(logits(denoiser.frozen(), x_t, attend), exact, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def counted(denoiser: EncoderDenoiser) -> list[int]:
+    """Counts the tokens that the first layer reads."""
+    spelling = FAMILIES[denoiser.network.config.model_type].spelling
+    assert spelling is not None
+    layers = denoiser.network.base_model.get_submodule(spelling.layers)
+    first = next(module for module in layers.modules() if isinstance(module, nn.Linear))
+    counts: list[int] = []
+    first.register_forward_hook(lambda _, given, __: counts.append(len(given[0])))
+    return counts
+
+
+@pytest.mark.parametrize("name", SPELLED)
+@pytest.mark.parametrize(("refresh", "expected"), [(None, [16, 4, 3, 2]), (2, [16, 4, 16, 2])])
+def test_only_masks_and_what_was_written_since_are_read(
+    name: str, refresh: int | None, expected: list[int]
+) -> None:
+    denoiser, (x_t, attend) = networks.denoiser(name), rows_of_masks(1)
+    counts = counted(denoiser)
+    logits(denoiser.frozen(refresh=refresh), x_t, torch.ones_like(attend))
+    assert counts == expected
+
+
+def test_a_row_depends_on_itself_alone() -> None:
+    """Rows that end early, ask for nothing or are replaced do not change the others."""
+    denoiser, (x_t, attend) = networks.denoiser("modernbert"), rows_of_masks()
+    together = denoiser.frozen()
+    alone = [denoiser.frozen() for _ in x_t]
+    other = torch.randint(5, SIZE, (LENGTH,), generator=torch.Generator().manual_seed(5))
+    other[2:5] = MASK
+    with torch.no_grad():
+        for step, state in enumerate(states(x_t)):
+            if step >= 2:
+                state[1] = other  # a new text takes the finished one's place
+            where = state == MASK
+            where[0] &= step != 1
+            found = together(state, where, attend=attend).split(where.sum(1).tolist())
+            for row in range(len(x_t)):
+                part = slice(row, row + 1)
+                expected = alone[row](state[part], where[part], attend=attend[part])
+                torch.testing.assert_close(found[row], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_batch_of_another_shape_is_read_anew() -> None:
+    denoiser, (x_t, attend) = networks.denoiser("bert"), rows_of_masks()
+    frozen = denoiser.frozen()
+    with torch.no_grad():
+        frozen(x_t, x_t == MASK, attend=attend)
+        again = frozen(x_t[:1, :9], x_t[:1, :9] == MASK)
+        torch.testing.assert_close(again, denoiser(x_t[:1, :9], x_t[:1, :9] == MASK))
+
+
+def test_the_network_is_shared_and_stays_exact() -> None:
+    denoiser, (x_t, attend) = networks.denoiser("bert"), rows_of_masks()
+    frozen = denoiser.frozen()
+    assert frozen.network is denoiser.network
+    logits(frozen, x_t, attend)
+    torch.testing.assert_close(logits(denoiser, x_t, attend), logits(denoiser, x_t, attend))
+
+
+def test_what_cannot_be_frozen_is_refused() -> None:
+    with pytest.raises(UsageError, match="every 1 or more"):
+        networks.denoiser("bert").frozen(refresh=0)
+    with pytest.raises(ModelError, match="deberta-v2"):
+        networks.denoiser("deberta-v2").frozen()
