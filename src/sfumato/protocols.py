@@ -93,7 +93,8 @@ class Denoiser(Protocol):
 
         Args:
             x_t: noised ids.
-            where: positions to predict; the vocabulary projection runs on these only.
+            where: positions to predict; the vocabulary projection runs on these only, and a row
+                without any costs nothing.
             attend: positions that exist; None means all.
             t: time of each row; masked denoisers ignore it.
         """

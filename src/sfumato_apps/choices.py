@@ -35,6 +35,8 @@ class Decoding:
         block: Write from left to right in blocks of this many tokens; 0 works on the whole canvas.
         no_repeat: Forbid token sequences of this length to come twice; 0 allows every repetition.
             By default text written freely must not loop.
+        refresh: Read the text around again only every so many passes, 0 for never: faster where
+            a little is written into much, and not exact; 1 is.
         solver: How a latent model walks back from noise; dpm-solver by default.
     """
 
@@ -46,6 +48,7 @@ class Decoding:
     threshold: float | None = None
     block: int | None = None
     no_repeat: int | None = None
+    refresh: int | None = None
     solver: SolverName | None = None
 
 

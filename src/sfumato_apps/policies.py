@@ -15,6 +15,7 @@ from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.latent.descent import Descent
 from sfumato.sampling.latent.guides import Contrast
 from sfumato.sampling.latent.solvers import SOLVERS
+from sfumato.sampling.loop import FrozenContext
 from sfumato.sampling.parts import planners
 from sfumato.sampling.parts.constraints import Loops, Repetition
 from sfumato.sampling.parts.guidance import ClassifierFree
@@ -76,6 +77,7 @@ def policy_of(
             "threshold": threshold,
             "block": size or None,
             "no-repeat": repeat,
+            "refresh": decoding.refresh,
             "guidance": guidance,
         }
         given = [f"--{name}" for name, value in masked.items() if value is not None]
@@ -91,7 +93,13 @@ def policy_of(
         tokens=tokens,
         guidance=None if guidance is None else ClassifierFree(scale=guidance),
         constraints=(Repetition(size=repeat),) if repeat else usual,
+        context=context_of(decoding.refresh),
     )
+
+
+def context_of(refresh: int | None) -> FrozenContext | None:
+    """How the text around is read, from `--refresh`: 0 means never again."""
+    return None if refresh is None else FrozenContext(refresh=refresh or None)
 
 
 def descent_of(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.models import networks
@@ -11,6 +13,13 @@ from torch import Tensor, nn
 from sfumato.errors import ModelError, UsageError
 from sfumato.models.bodies.families import FAMILIES
 from sfumato.models.encoders import EncoderDenoiser
+from sfumato.sampling import policies
+from sfumato.sampling.decoding import DecodingPolicy
+from sfumato.sampling.frames import Specials
+from sfumato.sampling.loop import FrozenContext, finish
+from sfumato.sampling.parts.guidance import ClassifierFree
+from sfumato.sampling.parts.quotas import Fixed
+from sfumato.text.canvas import Canvas, Hole, Locked, lay_out, stack
 
 SPELLED = ["bert", "roberta", "modernbert", "distilbert"]
 
@@ -141,3 +150,60 @@ def test_what_cannot_be_frozen_is_refused() -> None:
         networks.denoiser("bert").frozen(refresh=0)
     with pytest.raises(ModelError, match="deberta-v2"):
         networks.denoiser("deberta-v2").frozen()
+
+
+SPECIALS = Specials(mask=MASK, pad=1, eos=2, unwritable=frozenset({0, 3}))
+
+
+def canvas() -> Canvas:
+    """Two texts of different length with holes."""
+    x_t, _ = rows_of_masks(2)
+    rows = [
+        lay_out([Locked(ids=tuple(ids[:cut].tolist())), Hole(slots=4)], mask=MASK)
+        for ids, cut in zip(x_t, (12, 7), strict=True)
+    ]
+    return stack(rows, pad=1)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        DecodingPolicy(stopping=False),
+        DecodingPolicy(quota=Fixed(size=2), guidance=ClassifierFree(scale=1.0)),
+        policies.first_hitting(),
+        policies.llada(steps=4, block=2, temperature=0.7),
+    ],
+    ids=["one a pass", "guided", "first hitting", "blocks"],
+)
+def test_a_policy_that_refreshes_at_every_pass_writes_the_same(policy: DecodingPolicy) -> None:
+    denoiser = networks.denoiser("modernbert")
+    exact = finish(denoiser, canvas(), policy, SPECIALS, seeds=3)
+    every = replace(policy, context=FrozenContext(refresh=1))
+    assert torch.equal(finish(denoiser, canvas(), every, SPECIALS, seeds=3).ids, exact.ids)
+
+
+def test_a_frozen_policy_writes_a_row_alone_as_in_a_batch_and_again_the_same() -> None:
+    denoiser = networks.denoiser("modernbert")
+    policy = replace(policies.llada(steps=4, block=4), context=FrozenContext())
+    both = canvas()
+    found = finish(denoiser, both, policy, SPECIALS, seeds=3)
+    assert torch.equal(finish(denoiser, both, policy, SPECIALS, seeds=3).ids, found.ids)
+    assert torch.equal(found.ids[~both.editable], both.ids[~both.editable])
+    alone = Canvas(
+        ids=both.ids[1:, :11],
+        editable=both.editable[1:, :11],
+        attend=both.attend[1:, :11],
+        optional=both.optional[1:, :11],
+    )
+    assert torch.equal(finish(denoiser, alone, policy, SPECIALS, seeds=4).ids[0], found.ids[1, :11])
+
+
+def test_a_denoiser_that_reads_everything_is_refused() -> None:
+    def blank(x_t: Tensor, where: Tensor, **_: object) -> Tensor:
+        return torch.zeros(int(where.sum()), SIZE)
+
+    policy = DecodingPolicy(context=FrozenContext())
+    with pytest.raises(UsageError, match="reads all of a text"):
+        finish(blank, canvas(), policy, SPECIALS)
+    with pytest.raises(UsageError, match="every 1 or more"):
+        FrozenContext(refresh=0)

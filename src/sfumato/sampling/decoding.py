@@ -32,8 +32,14 @@ from sfumato.sampling.frames import (
     take_back,
     write,
 )
+from sfumato.sampling.loop import FrozenContext
 from sfumato.sampling.parts import constraints as rules
-from sfumato.sampling.parts.guidance import ClassifierFree, draw, predict, with_confidence
+from sfumato.sampling.parts.guidance import (
+    ClassifierFree,
+    draw,
+    predict,
+    with_confidence,
+)
 from sfumato.sampling.parts.logits import Rows, TokenSampler
 from sfumato.sampling.parts.planners import (
     Blocks,
@@ -66,6 +72,7 @@ class DecodingPolicy:
         guidance: whether a second prediction bends the first.
         steering: what classifiers add to the prediction.
         constraints: what must not be written.
+        context: how the text around is read; None reads all of it at every pass.
         stopping: an end of text, or an empty slot, closes its hole: the slots to its right
             resolve to nothing at once, and it is not written left of text. Without it the
             whole canvas is filled, and what follows the first end is for the caller to drop.
@@ -86,6 +93,7 @@ class DecodingPolicy:
     guidance: ClassifierFree | None = None
     steering: tuple[Steering, ...] = ()
     constraints: tuple[rules.Constraint, ...] = ()
+    context: FrozenContext | None = None
     stopping: bool = True
 
     def __post_init__(self) -> None:
@@ -107,6 +115,10 @@ class DecodingPolicy:
         rows = seed_rows(seeds, canvas.ids.shape[0], canvas.ids.device)
         frame = first_frame(canvas, pending, rows)
         return replace(frame, block=_first_block(self.blocks, frame))
+
+    def prepared(self, denoiser: Denoiser) -> Denoiser:
+        """The denoiser for one run over one batch."""
+        return denoiser if self.context is None else self.context.of(denoiser)
 
     def move(self, frame: Frame, denoiser: Denoiser, specials: Specials) -> Frame:
         """One step."""

@@ -9,8 +9,11 @@ A frame holds all that determines the rest, so a run resumes from any of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from sfumato.errors import UsageError
+from sfumato.protocols import Denoiser
 from sfumato.sampling.frames import Frame, Specials
 from sfumato.text.canvas import Canvas
 
@@ -36,6 +39,64 @@ class Policy(Protocol[Network_contra]):
     def limit(self, frame: Frame) -> int:
         """A bound on the steps from `frame` to the end."""
         ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A policy that asks a denoiser of its own, made for each run."""
+
+    def prepared(self, denoiser: Any) -> Any:  # noqa: ANN401
+        """The denoiser for one run over one batch."""
+        ...
+
+
+@runtime_checkable
+class Freezable(Protocol):
+    """A denoiser that can read again only what has changed."""
+
+    def frozen(self, *, refresh: int | None = None) -> Denoiser:
+        """The same network, for one run over one batch of rows."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenContext:
+    """Positions that neither changed nor are asked for are read every `refresh` passes only.
+
+    What is written no longer changes how the rest of the text is read, until it is read again: a
+    large gain where a little is written into much, and an approximation. How near it comes to
+    reading everything depends on model and text; `sfumato tune` measures it.
+
+    Attributes:
+        refresh: passes from one whole reading to the next; 1 is exact, None never reads again.
+
+    Raises:
+        UsageError: a refresh below 1.
+
+    Example:
+        >>> FrozenContext(refresh=8)
+        FrozenContext(refresh=8)
+    """
+
+    refresh: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.refresh is not None and self.refresh < 1:
+            raise UsageError(f"expected a refresh every 1 or more passes, got {self.refresh}")
+
+    def of(self, denoiser: Denoiser) -> Denoiser:
+        """The denoiser for one run.
+
+        Raises:
+            UsageError: it cannot read in parts.
+            ModelError: its network cannot.
+        """
+        if not isinstance(denoiser, Freezable):
+            raise UsageError(
+                f"{type(denoiser).__name__} reads all of a text at every pass: leave the context "
+                "unfrozen"
+            )
+        return denoiser.frozen(refresh=self.refresh)
 
 
 def sample(
@@ -77,6 +138,8 @@ def resume(
     denoiser: Network, frame: Frame, policy: Policy[Network], specials: Specials
 ) -> Iterator[Frame]:
     """The frames after `frame`: the same as those of the run that it was taken from."""
+    if isinstance(policy, Preparing):
+        denoiser = policy.prepared(denoiser)
     limit = frame.step + policy.limit(frame)
     while not bool(frame.done.all()):
         assert frame.step < limit, f"a policy must finish within {limit} steps"

@@ -1,4 +1,4 @@
-"""The one place that calls the network: rows that ask, positions that are asked for, guided.
+"""The one place that calls the network: positions that are asked for, guided.
 
 The guidance formula stands here and nowhere else: a second prediction, from a canvas without
 its prompt, bends the first.
@@ -115,7 +115,7 @@ def predict(
     constraints: tuple[rules.Constraint, ...] = (),
     closing: bool = True,
 ) -> Rows:
-    """Predictions at `where`, guided and constrained; rows that ask for none cost no forward.
+    """Predictions at `where`, guided and constrained.
 
     Args:
         frame: the state.
@@ -130,15 +130,14 @@ def predict(
     Raises:
         ModelError: the logits are not of the shape that was asked for.
     """
-    asked = where.any(1).nonzero()[:, 0]
-    exists = frame.canvas.attend[asked]
+    exists = frame.canvas.attend
     attend = None if bool(exists.all()) else exists
-    x_t, there, t = frame.ids[asked], where[asked], frame.time[asked].float()
+    t = frame.time.float()
     if guidance is None:
-        logits = denoiser(x_t, there, attend=attend, t=t)
+        logits = denoiser(frame.ids, where, attend=attend, t=t)
     else:
-        null = _without_prompt(frame, specials)[asked]
-        logits = guidance.predict(denoiser, x_t, null, there, attend=attend, t=t)
+        null = _without_prompt(frame, specials)
+        logits = guidance.predict(denoiser, frame.ids, null, where, attend=attend, t=t)
     batch, position = where.nonzero(as_tuple=True)
     view = rules.scene(frame, (batch, position), specials, frame.ids)
     _check_width(logits, view, specials)
