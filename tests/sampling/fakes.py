@@ -6,7 +6,7 @@ Legend of shapes: `B` batch, `L` positions, `M` asked positions, `V` vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -52,6 +52,10 @@ class Whim:
         numbers = uniform(context[batch, None], cell, step=self.salt, purpose=Purpose.NOISE)
         return (self.sharpness * numbers).float()
 
+    def frozen(self, *, refresh: int | None = None) -> Whim:
+        """Another whim for every refresh, so that a test sees which one was asked for."""
+        return replace(self, salt=self.salt + 1 + (refresh or 0))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lover:
@@ -79,7 +83,7 @@ class Counter:
         self, x_t: Tensor, where: Tensor, *, attend: Tensor | None = None, t: Tensor | None = None
     ) -> Tensor:
         self.calls += 1
-        self.rows += len(x_t)
+        self.rows += int(where.any(1).sum())
         self.positions += int(where.sum())
         return self.denoiser(x_t, where, attend=attend, t=t)
 

@@ -186,6 +186,11 @@ FLIPS: dict[str, tuple[Policy, Policy]] = {
         policy_with("guidance", ClassifierFree(scale=1.0)),
     ),
     "DecodingPolicy.constraints": (DecodingPolicy(), repetition()),
+    "DecodingPolicy.context": (DecodingPolicy(), policy_with("context", FrozenContext())),
+    "FrozenContext.refresh": (
+        policy_with("context", FrozenContext()),
+        policy_with("context", FrozenContext(refresh=4)),
+    ),
     "DecodingPolicy.stopping": (WARM, replace(WARM, stopping=False)),
     "Ancestral.process": (ancestral(), ancestral(process=MaskedProcess(mask=0))),
     "Ancestral.steps": (ancestral(), ancestral(steps=6)),
@@ -199,7 +204,7 @@ FLIPS: dict[str, tuple[Policy, Policy]] = {
 PARTS = (
     *(Blocks, Order, Even, Scheduled, FirstHitting, Fixed, Threshold, Factor, EntropyBound),
     *(TokenSampler, Cap, Rescale, Confidence, ReMDM, Plateau, EditByThreshold),
-    *(ClassifierFree, Ban, Repetition, Bias, DecodingPolicy, Ancestral),
+    *(ClassifierFree, Ban, Repetition, Bias, DecodingPolicy, FrozenContext, Ancestral),
 )
 
 
