@@ -17,7 +17,7 @@ from sfumato.noise.uniform import UniformProcess
 from sfumato.sampling import policies
 from sfumato.sampling.ancestral import Ancestral
 from sfumato.sampling.decoding import DecodingPolicy
-from sfumato.sampling.loop import Policy, finish
+from sfumato.sampling.loop import FrozenContext, Policy, finish
 from sfumato.sampling.parts import planners
 from sfumato.sampling.parts.constraints import Ban, Repetition
 from sfumato.sampling.parts.guidance import ClassifierFree
