@@ -3,12 +3,18 @@
     python benchmarks/training.py                 a small BERT, then ModernBERT-base
     python benchmarks/training.py --quick         tiny, in seconds
     python benchmarks/training.py --json out.json all figures
+    python benchmarks/training.py --dialogues CHATS.jsonl --tokenizer FOLDER
+                                                  batches of dialogues, ModernBERT-base
 
 One step is noise, forward and backward of one batch; the optimiser is the same for all and left
 out. All contestants get the same network, batch and noise, and their losses must agree. Each
 runs in a process of its own, A B C A B C …, whose peak of resident memory the system keeps
 (Linux only). Where the body's activations are not kept, memory is the point: there large blocks
 go back to the system as soon as they are freed, or glibc's fragments would hide the tensors.
+
+With dialogues, a batch has the lengths of real ones, random tokens in them, and the answers are
+trained: peers get it padded to the longest, as their collators make it; tokens of padding do not
+count.
 """
 
 from __future__ import annotations
@@ -16,10 +22,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -28,7 +35,7 @@ from contest import Spent, machine, now, ratio, table
 from networks import Size, base, bert, modernbert, never_special
 from peers import full_canvas
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 from sfumato.models.encoders import EncoderDenoiser
 from sfumato.noise.masked import MaskedProcess
@@ -50,7 +57,8 @@ class Task:
     """A network, a batch of rows of random tokens that are all trained, and how often.
 
     With `checkpointing`, no contestant keeps the body's activations: what a batch then needs is
-    gradients and logits.
+    gradients and logits. With `dialogues`, pairs of the tokens of a prompt and of the whole, each
+    step takes the next `rows` of them, of which the answers are trained.
     """
 
     network: str
@@ -59,6 +67,19 @@ class Task:
     length: int
     steps: int
     checkpointing: bool = False
+    dialogues: Sequence[Sequence[int]] = ()
+
+    def spans(self, step: int) -> list[tuple[int, int]]:
+        """Where each row's trained tokens begin and end in a step."""
+        if not self.dialogues:
+            return [(0, self.length)] * self.rows
+        order = range(step * self.rows, (step + 1) * self.rows)
+        return [(begin, end) for begin, end in (self.dialogues[i] for i in order)]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of text in all timed steps."""
+        return sum(end for step in range(1, self.steps + 1) for _, end in self.spans(step))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,17 +110,34 @@ def peak_memory() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
-def batch(task: Task, seed: int) -> Batch:
-    """Random tokens, every position trained."""
-    shape, noise = (task.rows, task.length), torch.Generator().manual_seed(seed)
-    everywhere = torch.ones(shape, dtype=torch.bool)
+def batch(task: Task, step: int) -> Batch:
+    """Random tokens in rows of the step's lengths, padded to the longest."""
+    spans, noise = task.spans(step), torch.Generator().manual_seed(step)
+    shape = len(spans), max(end for _, end in spans)
+    place = torch.arange(shape[1])
+    begin, end = (torch.tensor(side)[:, None] for side in zip(*spans, strict=True))
+    editable = (place >= begin) & (place < end)
     canvas = Canvas(
         ids=torch.randint(0, task.size.specials.eos, shape, generator=noise),
-        editable=everywhere,
-        attend=everywhere,
-        optional=~everywhere,
+        editable=editable,
+        attend=place < end,
+        optional=torch.zeros(shape, dtype=torch.bool),
     )
-    return Batch(canvas=canvas, weight=everywhere.float())
+    return Batch(canvas=canvas, weight=editable.float())
+
+
+def read_dialogues(path: Path, tokenizer: str, most: int) -> list[tuple[int, int]]:
+    """Tokens of the prompt and of prompt and answer, of dialogues cut at `most`, shuffled."""
+    words = AutoTokenizer.from_pretrained(tokenizer)
+    found = []
+    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+        turns = [turn["content"] for turn in json.loads(line)["messages"]]
+        *asked, answer = (len(words(turn, add_special_tokens=False)["input_ids"]) for turn in turns)
+        begin, end = sum(asked) + 2, min(most, sum(asked) + answer + 4)
+        if begin < end:
+            found.append((begin, end))
+    random.Random(0).shuffle(found)
+    return found
 
 
 def loss_of(name: str, network: PreTrainedModel, objective: Objective, mask: int) -> Loss:
@@ -160,7 +198,7 @@ def shown(task: Task, runs: dict[str, list[Figures]]) -> str:
         rows.append(
             [
                 name,
-                f"{task.rows * task.length * task.steps / cpu:,.0f}",
+                f"{task.tokens / cpu:,.0f}",
                 f"{over.cpu:.2f} ×",
                 f"{over.wall:.2f} ×",
                 f"{peak / GIB:.2f}",
@@ -184,8 +222,9 @@ def run(task: Task, repeats: int, threads: int) -> dict[str, object]:
     Raises:
         SystemExit: the contestants do not compute the same loss.
     """
+    width = f"up to {task.length}, dialogues" if task.dialogues else f"{task.length}"
     print(
-        f"\n{task.size.name}, V = {task.size.vocabulary:,}, batch {task.rows} × {task.length}, "
+        f"\n{task.size.name}, V = {task.size.vocabulary:,}, batch {task.rows} × {width}, "
         f"{task.steps} steps, repeats: {repeats}"
         f"{', gradient checkpointing' * task.checkpointing}\n",
         flush=True,
@@ -222,6 +261,24 @@ def tasks() -> list[Task]:
     ]
 
 
+def dialogue_tasks(dialogues: list[tuple[int, int]], length: int) -> list[Task]:
+    """ModernBERT-base under its own vocabulary and under mmBERT's."""
+    own = [
+        Task(
+            network="modernbert",
+            size=base(vocabulary),
+            rows=8,
+            length=length,
+            steps=2,
+            checkpointing=checkpointing,
+            dialogues=dialogues,
+        )
+        for checkpointing in (False, True)
+        for vocabulary in (50_368, 256_000)
+    ]
+    return [replace(task, dialogues=dialogues[: task.rows * (task.steps + 1)]) for task in own]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -230,6 +287,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
+    parser.add_argument("--dialogues", type=Path, help="JSON lines with messages")
+    parser.add_argument("--tokenizer", help="a folder, for their lengths")
+    parser.add_argument("--length", type=int, default=512, help="where dialogues are cut")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
@@ -242,6 +302,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.quick:
         tiny = Size(name="tiny BERT", vocabulary=500, width=16, layers=1, heads=2, inner=32)
         chosen, repeats = [Task(network="bert", size=tiny, rows=2, length=16, steps=1)], 1
+    if options.dialogues:
+        lengths = read_dialogues(options.dialogues, options.tokenizer, options.length)
+        chosen = dialogue_tasks(lengths, options.length)
     described = machine()
     print(", ".join(f"{name} {value}" for name, value in described.items()), flush=True)
     figures = [run(task, repeats, options.threads) for task in chosen]
