@@ -16,7 +16,7 @@ from sfumato.models.encoders import EncoderDenoiser
 # Of width D: the residual stream around two norms, in float32; in the products' precision what they
 # put out, query, key and value, what attention puts out and the same laid out anew for the next.
 _IN_FLOAT32, _STREAMS = 3, 7
-# Query and key are not kept twice where they are turned in place (`rows_of_modernbert`).
+# Query and key are not kept twice where they are turned in place (`models.bodies.modernbert`).
 _IN_PLACE = {"modernbert": 2}
 # Of the inner width: gated layers keep both halves, the activated one and the product.
 _GATED, _PLAIN = 4, 2

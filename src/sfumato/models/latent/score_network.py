@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from sfumato.errors import UsageError
 from sfumato.models.latent.layers import Layer, initialise
 from sfumato.models.parts.conditioning import sinusoids
+from sfumato.models.parts.products import fast_linear
 from sfumato.noise.gaussian import PARAMETERIZATIONS, Path
 from sfumato.types import Condition
 
@@ -141,11 +142,12 @@ class ScoreNetwork(nn.Module):
         of = at.over(x_t)
         seen = x_t * (of.alpha**2 + of.sigma**2).rsqrt()
         hint = torch.zeros_like(x_t) if hint is None or not self.sizes.hinted else hint
-        x = self.enter(torch.cat([seen, hint], 2)) + self.place.weight[:slots]
-        waves = sinusoids(0.5 + log_snr / _LOG_SNRS, self.sizes.hidden).to(x.dtype)
-        by = self.time(waves).unflatten(1, (6, -1))
-        x = self._layers(x, attend, by, self._given(condition, x))
-        output = self.leave(self.norm(x[:, :slots]))
+        with fast_linear(x_t.device):
+            x = self.enter(torch.cat([seen, hint], 2)) + self.place.weight[:slots]
+            waves = sinusoids(0.5 + log_snr / _LOG_SNRS, self.sizes.hidden).to(x.dtype)
+            by = self.time(waves).unflatten(1, (6, -1))
+            x = self._layers(x, attend, by, self._given(condition, x))
+            output = self.leave(self.norm(x[:, :slots]))
         return PARAMETERIZATIONS[self.sizes.predicts].clean(output, x_t, at)
 
     def _given(
