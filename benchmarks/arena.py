@@ -37,7 +37,7 @@ from sfumato.text.batching import prompt_ids
 from sfumato_apps.judging.ranking import reward_of
 from sfumato_apps.judging.sharing import lines_of
 
-RULE = (r"1*less:pattern:\w{9,}", r"1*less:pattern:(?m)[*#`|]+|^\s*(?:[-–•]|\d+[.)])\s")
+RULE = (r"less:pattern:\w{9,}", r"less:pattern:(?m)[*#`|]+|^\s*(?:[-–•]|\d+[.)])\s")
 
 
 def opening(text: str, most: int) -> str:

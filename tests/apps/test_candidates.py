@@ -146,7 +146,8 @@ def test_rankings_by_a_sum_of_rewards(
 )
 def test_forms_of_trl(form: str, expected: dict[str, Any], written: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.jsonl"
-    run = ["--data", written, "--by", "pattern:cat", "--out", out, "--most", "2"]
+    # The star belongs to the pattern.
+    run = ["--data", written, "--by", "pattern:cat(s*)", "--out", out, "--most", "2"]
     assert call("rank", *run, "--form", form) == 0
     assert lines(out)[0] == expected
 

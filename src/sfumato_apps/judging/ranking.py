@@ -88,8 +88,9 @@ def reward_of(names: Sequence[str]) -> Scorer:
     parts = []
     for name in names:
         weight, star, rest = name.partition("*")
+        weighted = star and ":" not in weight  # a star further on belongs to a pattern
         try:
-            parts.append((float(weight), _reward(rest)) if star else (1.0, _reward(name)))
+            parts.append((float(weight), _reward(rest)) if weighted else (1.0, _reward(name)))
         except ValueError as error:
             raise UsageError(f"{name!r}: expected a number before the star") from error
     return parts[0][1] if len(parts) == 1 and parts[0][0] == 1 else Weighted(parts=tuple(parts))
