@@ -40,7 +40,8 @@ def frame_of(ids: list[int], *, optional: bool = False) -> Frame:
     )
     first = DecodingPolicy().start(board, 0, SPECIALS)
     pending = row == X
-    return replace(first, ids=row, pending=pending, committed=torch.where(pending, -1, 0), step=1)
+    committed, step = torch.where(pending, -1, 0), torch.ones_like(first.step)
+    return replace(first, ids=row, pending=pending, committed=committed, step=step)
 
 
 def pairs(constraint: rules.Constraint, frame: Frame) -> set[tuple[int, int]]:

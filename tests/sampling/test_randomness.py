@@ -36,6 +36,14 @@ def test_the_tensor_arithmetic_is_the_integer_arithmetic(
     assert number.item() == (word >> 11) / 2**53
 
 
+def test_each_number_may_have_a_step_of_its_own() -> None:
+    seeds, places, steps = torch.tensor([[3], [4]]), torch.arange(5), torch.tensor([[2], [9]])
+    both = uniform(seeds, places, step=steps, purpose=Purpose.TOKEN)
+    for row, step in enumerate((2, 9)):
+        alone = uniform(seeds[row], places, step=step, purpose=Purpose.TOKEN)
+        assert torch.equal(both[row], alone)
+
+
 def test_splitmix_is_the_published_one() -> None:
     """First outputs of SplitMix64 from state 1234567, as in the reference implementation."""
     state, golden = 1234567, 0x9E3779B97F4A7C15

@@ -155,7 +155,7 @@ def test_a_latent_search_judges_what_is_shown() -> None:
 
     last = finish(LATENT, canvas, Search(policy=DESCENT, beams=BEAMS, judge=judge), SPECIALS)
     assert last.passes.tolist() == [9] * 4
-    assert [frame.step for frame in seen] == [2, 4, 6, 8]
+    assert [int(frame.step.max()) for frame in seen] == [2, 4, 6, 8]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,23 +86,23 @@ def descend(frame: Frame, denoiser: Denoiser, policy: Ancestral, specials: Speci
         frame, frame.pending, denoiser, specials, steering=policy.steering, closing=False
     )
     x_hat = with_confidence(rows, draw(rows, frame, policy.tokens))
-    time = 1 - (frame.step + torch.arange(2, device=frame.ids.device).double()) / policy.steps
-    alpha_t, alpha_s = process.schedule.alpha(time).expand(len(rows.batch), 2).T
+    now = torch.arange(2, device=frame.ids.device).double() + frame.step[:, None]
+    time = 1 - now / policy.steps
+    alpha_t, alpha_s = process.schedule.alpha(time)[rows.batch].T
     routes = process.routes(frame.ids[x_hat.place], x_hat.token, alpha_t, alpha_s)
     u = numbers(frame, Purpose.ROUTE)[x_hat.place]
     # At s = 0 both ways that are left end in x̂₀.
-    clean = torch.ones_like(u, dtype=torch.bool) if last else u < routes.clean
+    clean = last[rows.batch] | (u < routes.clean)
     renoised = torch.zeros_like(frame.pending)
     renoised[x_hat.place] = ~clean & (u < routes.clean + routes.noise)
     after = write(_noised(frame, renoised, process, Purpose.NOISE), x_hat.take(clean))
-    unsettled = frame.pending & ~_settled(after, process)
-    pending = torch.zeros_like(unsettled) if last else unsettled
+    pending = frame.pending & ~_settled(after, process) & ~last[:, None]
     done = ~pending.any(1)
     return replace(
         after,
         pending=pending,
-        step=frame.step + 1,
-        time=time[1].expand(done.shape).masked_fill(done, 0.0),
+        step=frame.step + ~frame.done,
+        time=time[:, 1].masked_fill(done, 0.0),
         passes=frame.passes + frame.pending.any(1),
         done=done,
     )

@@ -260,7 +260,7 @@ def _compatible(
     if len(keep) < 2:
         return keep
     place, new = written.place, write(frame, written)
-    chosen = new.committed == frame.step
+    chosen = new.committed == frame.step[:, None]
     after = rules.scene(frame, place, specials, new.ids)
     if policy.stopping:
         keep &= ~rules.outranked(new.ids, chosen, ranking.rank, after)[place]
@@ -292,7 +292,7 @@ def _advance(frame: Frame, progress: Progress, policy: DecodingPolicy) -> Frame:
     time = policy.quota.time_after(progress, left)
     return replace(
         frame,
-        step=frame.step + 1,
+        step=frame.step + ~frame.done,
         block=torch.where(new_block, following, frame.block),
         clock=torch.where(new_block, 0, clock),
         time=time.masked_fill(new_block, 1.0).masked_fill(done, 0.0),

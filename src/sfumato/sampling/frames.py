@@ -92,7 +92,7 @@ class Frame:
         canvas: the canvas as it was given; its positions never change.
         ids: tokens now, *shape* `B L`.
         pending: positions that are still to be written, *shape* `B L`.
-        step: steps made so far.
+        step: steps made so far on each row, until it is done, *shape* `B`; its draws count by it.
         block: the block each row works on, *shape* `B`.
         clock: steps each row has made in its block, *shape* `B`.
         time: t of each row's block, 1 before its first step and 0 when it is done, *shape* `B`.
@@ -108,14 +108,14 @@ class Frame:
         >>> from sfumato.text.canvas import Hole, lay_out
         >>> canvas = lay_out([Hole(slots=2)], mask=0)
         >>> frame = first_frame(canvas, canvas.editable, torch.tensor([7]))
-        >>> frame.step, frame.places.tolist(), frame.done.tolist()
-        (0, [[0, 1]], [False])
+        >>> frame.step.tolist(), frame.places.tolist(), frame.done.tolist()
+        ([0], [[0, 1]], [False])
     """
 
     canvas: Canvas
     ids: Int[Tensor, "B L"]
     pending: Bool[Tensor, "B L"]
-    step: int
+    step: Int[Tensor, "B"]
     block: Int[Tensor, "B"]
     clock: Int[Tensor, "B"]
     time: Float64[Tensor, "B"]
@@ -141,7 +141,7 @@ def first_frame(canvas: Canvas, pending: Bool[Tensor, "B L"], seeds: Int[Tensor,
         canvas=canvas,
         ids=canvas.ids.clone(),
         pending=pending,
-        step=0,
+        step=zeros,
         block=zeros,
         clock=zeros,
         time=(~done).double(),
@@ -203,7 +203,7 @@ def write(frame: Frame, written: Written) -> Frame:
         ids=frame.ids.index_put(written.place, written.token),
         pending=frame.pending & ~new,
         confidence=frame.confidence.index_put(written.place, written.confidence),
-        committed=frame.committed.masked_fill(new, frame.step),
+        committed=torch.where(new, frame.step[:, None], frame.committed),
     )
 
 
@@ -214,7 +214,7 @@ def empty_slots(frame: Frame, where: Bool[Tensor, "B L"], pad: int) -> Frame:
         ids=frame.ids.masked_fill(where, pad),
         pending=frame.pending & ~where,
         confidence=frame.confidence.masked_fill(where, 1.0),
-        committed=frame.committed.masked_fill(where, frame.step),
+        committed=torch.where(where, frame.step[:, None], frame.committed),
     )
 
 

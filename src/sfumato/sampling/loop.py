@@ -140,10 +140,10 @@ def resume(
     """The frames after `frame`: the same as those of the run that it was taken from."""
     if isinstance(policy, Preparing):
         denoiser = policy.prepared(denoiser)
-    limit = frame.step + policy.limit(frame)
+    limit, made = policy.limit(frame), 0
     while not bool(frame.done.all()):
-        assert frame.step < limit, f"a policy must finish within {limit} steps"
-        frame = step(denoiser, frame, policy, specials)
+        assert made < limit, f"a policy must finish within {limit} steps"
+        frame, made = step(denoiser, frame, policy, specials), made + 1
         yield frame
     assert not bool(frame.pending.any()), "a finished run leaves no position unwritten"
 

@@ -25,7 +25,7 @@ from sfumato.sampling.loop import Policy, Preparing
 from sfumato.sampling.parts.guidance import predict
 from sfumato.text.canvas import Canvas
 
-_STATE = ("ids", "pending", "block", "clock", "time", "confidence", "committed", "done")
+_STATE = ("ids", "pending", "step", "block", "clock", "time", "confidence", "committed", "done")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ class Search:
     def move(self, frame: Frame, denoiser: Any, specials: Specials) -> Frame:  # noqa: ANN401
         """One step, and a judgement if it is due."""
         after = self.policy.move(frame, denoiser, specials)
-        due = self.beams.thins and after.step % self.beams.every == 0
+        due = self.beams.thins and int(after.step.max()) % self.beams.every == 0
         if not due or bool(after.done.all()):
             return after
         seen = after if after.latent is not None else foreseen(after, denoiser, specials)

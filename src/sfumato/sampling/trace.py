@@ -209,7 +209,7 @@ def event(
     sure = after.confidence[row][exists][changed].tolist()
     ends = specials.ends(new[changed]).tolist()
     return Event(
-        step=after.step,
+        step=int(after.step[row]),
         time=round(float(after.time[row]), 6),
         commits=tuple(
             Commit(position=place, id=token, piece="" if end else piece, confidence=_rounded(p))

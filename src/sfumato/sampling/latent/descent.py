@@ -151,8 +151,9 @@ def descend(frame: Frame, denoiser: LatentDenoiser, policy: Descent, specials: S
     assert latent is not None, "a frame of a descent has vectors behind its tokens"
     ask = _Asked(denoiser=denoiser, policy=policy, latent=latent)
     clean, hints = ask.bent(latent.x, latent.time)
-    last = frame.step + 1 >= policy.steps
-    following = 0.0 if last else float(times[frame.step + 1])
+    made = int(frame.step.max())  # the rows of a descent are all at one time
+    last = made + 1 >= policy.steps
+    following = 0.0 if last else float(times[made + 1])
     x_s, passes = clean, policy.passes(latent.time)
     if not last:
         passes += (policy.solver.passes - 1) * policy.passes(following)
@@ -160,7 +161,7 @@ def descend(frame: Frame, denoiser: LatentDenoiser, policy: Descent, specials: S
             normal,
             frame.seeds,
             (clean.shape[1], clean.shape[2]),
-            step=frame.step,
+            step=made,
             purpose=Purpose.NOISE,
         )
         step = Step(
@@ -177,13 +178,13 @@ def descend(frame: Frame, denoiser: LatentDenoiser, policy: Descent, specials: S
     after = replace(
         frame,
         latent=replace(latent, x=x_s, time=following, clean=(latent.time, clean), hints=hints),
-        step=frame.step + 1,
+        step=frame.step + ~frame.done,
         time=torch.full_like(frame.time, following),
         passes=frame.passes + passes * (~frame.done),
         done=torch.full_like(frame.done, last),
         pending=frame.pending & (not last),
     )
-    show = last or (frame.step + 1) % policy.show == 0
+    show = last or (made + 1) % policy.show == 0
     return shown(after, clean, policy.codec, specials) if show else after
 
 

@@ -43,7 +43,7 @@ def shown(frame: Frame, clean: Float[Tensor, "B S D"], codec: Codec, specials: S
         frame,
         ids=ids,
         confidence=torch.where(canvas.editable, sure, frame.confidence),
-        committed=frame.committed.masked_fill(new, frame.step - 1),
+        committed=torch.where(new, frame.step[:, None] - 1, frame.committed),
     )
 
 

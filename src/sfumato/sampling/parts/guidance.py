@@ -203,7 +203,7 @@ def place(
     for number, phrase in enumerate(phrases):
         pending = canvas.editable & (canvas.ids == specials.mask)
         rows = seed_rows(seeds, canvas.ids.shape[0], canvas.ids.device)
-        frame = replace(first_frame(canvas, pending, rows), step=number)
+        frame = replace(first_frame(canvas, pending, rows), step=torch.full_like(rows, number))
         seen = predict(frame, pending, denoiser, specials, closing=False)
         fit = _fit(seen, pending, phrase)
         if bool((fit.amax(1) == -torch.inf).any()):

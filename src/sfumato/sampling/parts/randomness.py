@@ -45,14 +45,18 @@ class Purpose(IntEnum):
 
 
 def uniform(
-    seeds: Int[Tensor, "*#S"], positions: Int[Tensor, "*#S"], *, step: int, purpose: Purpose
+    seeds: Int[Tensor, "*#S"],
+    positions: Int[Tensor, "*#S"],
+    *,
+    step: int | Int[Tensor, "*#S"],
+    purpose: Purpose,
 ) -> Float64[Tensor, "..."]:
     """Numbers in [0, 1) on the grid of 2⁻⁵³, one for each (seed, position) pair.
 
     Args:
         seeds: seed of each number; seeds and positions are broadcast.
         positions: position of each number in its row.
-        step: the step of the run.
+        step: the step of the run, one for all numbers or one for each.
         purpose: what the numbers are for.
 
     Example:
@@ -69,12 +73,12 @@ def uniform(
 
 
 def numbers(frame: Frame, purpose: Purpose) -> Float64[Tensor, "B L"]:
-    """The numbers of a frame's step for one purpose, one for each position."""
-    return uniform(frame.seeds[:, None], frame.places, step=frame.step, purpose=purpose)
+    """The numbers of each row's step for one purpose, one for each position."""
+    return uniform(frame.seeds[:, None], frame.places, step=frame.step[:, None], purpose=purpose)
 
 
 def row_numbers(frame: Frame, purpose: Purpose) -> Float64[Tensor, "B"]:
-    """The numbers of a frame's step for one purpose, one for each row."""
+    """The numbers of each row's step for one purpose, one for each row."""
     zeros = torch.zeros_like(frame.seeds)
     return uniform(frame.seeds, zeros, step=frame.step, purpose=purpose)
 
