@@ -16,6 +16,7 @@ from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.frames import Frame, trajectories
 from sfumato.sampling.loop import Policy, sample
 from sfumato.sampling.parts.quotas import Fixed
+from sfumato.sampling.running import recording
 
 POLICIES: dict[str, Policy] = {
     "plain": DecodingPolicy(quota=Fixed(size=2)),
@@ -30,7 +31,7 @@ def pieces(ids: Sequence[int]) -> list[str]:
 
 def record(frames: list[Frame], text: str = "") -> list[trace.Trace]:
     reads = [lambda _: text] * len(frames[0].ids)
-    return [one.trace for one in trace.record(frames, reads, pieces, SPECIALS)]
+    return [one.trace for one in recording.record(frames, reads, pieces, SPECIALS)]
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -6,6 +6,7 @@
     ancestral.py one reverse move of any noise process
     policies.py  policies named after the papers they restate
     loop.py      the iterator of frames
+    running/     many rows through one batch that is kept full, and what happened to each
     trace.py     the compact record of a run, one JSON line a step
     tasks/       write, complete, fill, edit, detox, fim, bridge, rewrite: text in, text out
 

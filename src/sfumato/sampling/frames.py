@@ -255,19 +255,20 @@ class Trajectory:
     tokens_per_forward: float
 
 
+def trajectory(frame: Frame, row: int) -> Trajectory:
+    """What a row's run leaves that ends in `frame`."""
+    exists = frame.canvas.attend[row]
+    commit_step = frame.committed[row][exists].tolist()
+    passes = int(frame.passes[row])
+    return Trajectory(
+        ids=tuple(frame.ids[row][exists].tolist()),
+        commit_step=tuple(commit_step),
+        confidence=tuple(frame.confidence[row][exists].tolist()),
+        passes=passes,
+        tokens_per_forward=sum(step >= 0 for step in commit_step) / max(1, passes),
+    )
+
+
 def trajectories(frame: Frame) -> list[Trajectory]:
     """One trajectory a row, ending in `frame`."""
-    found = []
-    for row, exists in enumerate(frame.canvas.attend):
-        commit_step = frame.committed[row][exists].tolist()
-        passes = int(frame.passes[row])
-        found.append(
-            Trajectory(
-                ids=tuple(frame.ids[row][exists].tolist()),
-                commit_step=tuple(commit_step),
-                confidence=tuple(frame.confidence[row][exists].tolist()),
-                passes=passes,
-                tokens_per_forward=sum(step >= 0 for step in commit_step) / max(1, passes),
-            )
-        )
-    return found
+    return [trajectory(frame, row) for row in range(len(frame.ids))]

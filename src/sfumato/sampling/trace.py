@@ -12,13 +12,12 @@ written (0 where noise put it); `remask` lists positions that were taken back.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sfumato.errors import DataError
-from sfumato.sampling.frames import Frame, Specials, Trajectory, trajectories
+from sfumato.sampling.frames import Trajectory
 
 FORMAT = "sfumato-trace/1"
 Pieces = Callable[[Sequence[int]], list[str]]
@@ -138,89 +137,6 @@ class Sample:
     score: float | None = None
 
 
-def record(
-    frames: Iterable[Frame],
-    reads: Sequence[Callable[[Sequence[int]], str]],
-    pieces: Pieces,
-    specials: Specials,
-) -> list[Sample]:
-    """One sample a row of a run; its frames are consumed and not kept.
-
-    Args:
-        frames: the run, its untouched frame first.
-        reads: for each row, its final ids to its text.
-        pieces: ids to readable pieces, such as `Vocabulary.pieces`.
-        specials: which ids mean mask, pad and eos.
-    """
-    run = iter(frames)
-    first = last = next(run)
-    events: list[list[Event]] = [[] for _ in first.ids]
-    for frame in run:
-        for row, happened in enumerate(events):
-            step = event(last, frame, row, pieces, specials)
-            happened += [] if step is None else [step]
-        last = frame
-    samples = []
-    for row, found in enumerate(trajectories(last)):
-        trace = Trace(
-            text=reads[row](found.ids),
-            seed=int(last.seeds[row]),
-            passes=found.passes,
-            mask=specials.mask,
-            slots=slots(first, row, pieces, specials),
-            events=tuple(events[row]),
-        )
-        samples.append(
-            Sample(
-                text=trace.text,
-                seed=trace.seed,
-                passes=trace.passes,
-                trajectory=found,
-                trace=trace,
-            )
-        )
-    return samples
-
-
-def slots(frame: Frame, row: int, pieces: Pieces, specials: Specials) -> tuple[Slot, ...]:
-    """A row before its first step; positions of batch padding are left out."""
-    exists = frame.canvas.attend[row]
-    ids = frame.ids[row][exists].tolist()
-    locked = (~frame.canvas.editable[row][exists]).tolist()
-    return tuple(
-        Slot(id=token, piece=None if token == specials.mask else piece, locked=fixed)
-        for token, piece, fixed in zip(ids, pieces(ids), locked, strict=True)
-    )
-
-
-def event(
-    before: Frame, after: Frame, row: int, pieces: Pieces, specials: Specials
-) -> Event | None:
-    """What the step between two frames did to a row; None if nothing."""
-    exists = before.canvas.attend[row]
-    old, new = before.ids[row][exists], after.ids[row][exists]
-    remasked = (old != new) & (new == specials.mask)
-    rewritten = before.committed[row][exists] != after.committed[row][exists]
-    changed = ((old != new) | rewritten) & (new != specials.mask)
-    if not bool((changed | remasked).any()):
-        return None
-    ids = new[changed].tolist()
-    places = changed.nonzero()[:, 0].tolist()
-    sure = after.confidence[row][exists][changed].tolist()
-    ends = specials.ends(new[changed]).tolist()
-    return Event(
-        step=int(after.step[row]),
-        time=round(float(after.time[row]), 6),
-        commits=tuple(
-            Commit(position=place, id=token, piece="" if end else piece, confidence=_rounded(p))
-            for place, token, piece, end, p in zip(
-                places, ids, pieces(ids), ends, sure, strict=True
-            )
-        ),
-        remasked=tuple(remasked.nonzero()[:, 0].tolist()),
-    )
-
-
 def read_jsonl(text: str) -> Trace:
     """A trace from its JSON lines.
 
@@ -275,7 +191,3 @@ def _record(number: int, line: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise DataError(f"line {number}: expected a JSON object, got {type(record).__name__}")
     return record
-
-
-def _rounded(confidence: float) -> float:
-    return 0.0 if math.isnan(confidence) else round(confidence, 6)

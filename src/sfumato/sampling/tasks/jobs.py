@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -16,19 +15,22 @@ from sfumato.sampling.ancestral import Ancestral, marks_noise
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.frames import Frame, Specials
 from sfumato.sampling.latent.descent import Descent
-from sfumato.sampling.loop import resume
 from sfumato.sampling.parts.constraints import Ban
 from sfumato.sampling.parts.guidance import place
 from sfumato.sampling.parts.planners import Order, entropy
 from sfumato.sampling.parts.quotas import EntropyBound
+from sfumato.sampling.running.pool import Entry, Pool, Turn
+from sfumato.sampling.running.queue import Queue
+from sfumato.sampling.running.recording import recorded
 from sfumato.sampling.search import Search
-from sfumato.sampling.trace import Sample, record
+from sfumato.sampling.trace import Sample
 from sfumato.text.canvas import Canvas, stack
 from sfumato.text.vocabulary import Vocabulary
 
 Policy = DecodingPolicy | Ancestral | Descent
 Watch = Callable[[Frame], None]
 Read = Callable[[Sequence[int]], str]
+AHEAD = 8  # batches: enough rows that those of like width find each other
 SUREST = DecodingPolicy(order=Order(by=entropy), quota=EntropyBound())
 
 
@@ -108,32 +110,66 @@ def run(model: Writer, rows: Sequence[Row], how: How) -> list[Sample]:
     if not rows or how.batch_size < 1:
         given = f"n={len(rows)}, batch_size={how.batch_size}"
         raise UsageError(f"expected n ≥ 1 and batch_size ≥ 1, got {given}")
-    samples: list[Sample] = []
-    for first in range(0, len(rows), how.batch_size):
-        samples += _batch(model, rows[first : first + how.batch_size], how)
-    return samples
+    return list(stream(model, rows, how))
 
 
-def _batch(model: Writer, rows: Sequence[Row], how: How) -> list[Sample]:
+def stream(model: Writer, rows: Iterable[Row], how: How) -> Iterator[Sample]:
+    """Writes any number of rows, a full batch at a time, and holds few of them.
+
+    A row that is done makes room for the next one. Rows of a search, of a latent model and those
+    that are watched are written in batches that begin and end together.
+
+    Args:
+        model: what writes.
+        rows: read some batches ahead, to put those of like width together.
+        how: how to write them; the batch size is at least one.
+
+    Yields:
+        a sample a row, in the order of the rows.
+    """
+    vocabulary, specials = model.vocabulary, specials_of(model.vocabulary)
+    policy: Any = how.policy
+    denoiser: Any = model.denoiser  # of tokens or of vectors, as `policy_for` made sure
+    together = how.watch is not None or not isinstance(policy, DecodingPolicy | Ancestral)
+    queue: Queue[Row, Sample] = Queue(
+        rows,
+        width=lambda row: 0 if together else row.canvas.ids.shape[1],
+        ahead=how.batch_size * (1 if together else AHEAD),
+    )
+    pool = Pool(
+        denoiser=denoiser,
+        policy=policy,
+        specials=specials,
+        size=how.batch_size,
+        together=together,
+    )
+    turns = pool.turns(queue.take, lambda entries: _first(model, [row for _, row in entries], how))
+    watched = _watched(turns, how.watch)
+    found = recorded(watched, lambda one, ids: one[1].read(ids), vocabulary.pieces, specials)
+    for (number, _), sample in found:
+        yield from queue.put(number, sample)
+
+
+def _first(model: Writer, rows: Sequence[Row], how: How) -> Frame:
+    """The frame of rows before their first step."""
     vocabulary, specials = model.vocabulary, specials_of(model.vocabulary)
     seeds = [row.seed for row in rows]
     canvas = stack([row.canvas for row in rows], pad=vocabulary.pad).to(device_of(model.denoiser))
     phrases = [vocabulary.encode(f" {phrase.strip()}") for phrase in how.require]
-    denoiser: Any = model.denoiser  # of tokens or of vectors, as `policy_for` made sure
+    denoiser: Any = model.denoiser
     canvas = place(denoiser, canvas, phrases, specials, seeds=seeds)
-    policy: Any = how.policy
-    first = policy.start(canvas, seeds, specials)
+    first: Frame = how.policy.start(canvas, seeds, specials)
     first = replace(first, passes=first.passes + len(phrases))
-    frames = chain([first], resume(denoiser, first, policy, specials))
-    reads = [row.read for row in rows]
-    return record(_watched(frames, how.watch), reads, vocabulary.pieces, specials)
+    if how.watch is not None:
+        how.watch(first)
+    return first
 
 
-def _watched(frames: Iterable[Frame], watch: Watch | None) -> Iterator[Frame]:
-    for frame in frames:
-        if watch is not None:
-            watch(frame)
-        yield frame
+def _watched(turns: Iterable[Turn[Entry]], watch: Watch | None) -> Iterator[Turn[Entry]]:
+    for turn in turns:
+        if watch is not None and turn.after is not turn.before:
+            watch(turn.after)
+        yield turn
 
 
 def policy_for(

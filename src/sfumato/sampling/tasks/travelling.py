@@ -22,6 +22,7 @@ from torch import Tensor
 from sfumato.errors import UsageError
 from sfumato.sampling.latent.descent import Descent, inverted
 from sfumato.sampling.loop import resume
+from sfumato.sampling.running.recording import record
 from sfumato.sampling.tasks.jobs import (
     How,
     LatentModel,
@@ -31,7 +32,7 @@ from sfumato.sampling.tasks.jobs import (
     run,
     specials_of,
 )
-from sfumato.sampling.trace import Sample, record
+from sfumato.sampling.trace import Sample
 from sfumato.text.canvas import Canvas, Draft, Locked, lay_out, stack
 from sfumato.text.vocabulary import Vocabulary
 

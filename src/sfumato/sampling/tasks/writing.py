@@ -37,7 +37,7 @@ from sfumato.text.vocabulary import Vocabulary
 
 BLOCK = 8
 USUAL = replace(SUREST, blocks=Blocks(size=BLOCK), constraints=(Loops(),))
-_LENGTH = 64
+LENGTH = 64
 _SPARE = 8
 
 
@@ -289,8 +289,8 @@ def _lengths(model: Writer, length: int | None, given: int, *, prompted: bool) -
     answers: Sequence[int] = getattr(model, "answers", ())
     if prompted and answers:
         return (sorted(answers)[3 * len(answers) // 4],)
-    known: Sequence[int] = getattr(model, "lengths", ()) or (_LENGTH,)
-    return tuple(width - given for width in known if width > given) or (_LENGTH,)
+    known: Sequence[int] = getattr(model, "lengths", ()) or (LENGTH,)
+    return tuple(width - given for width in known if width > given) or (LENGTH,)
 
 
 def _pick(seed: int, count: int) -> int:
