@@ -12,17 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sampling.fakes import SPECIALS, Counter, Whim, mixed
 from tests.sampling.test_loop import EVERY, SEEDS, assert_same
+from tests.sampling.test_tasks import WORDS as CATS
 from tests.sampling.test_tasks import Model, whimsical
 from tests.sampling.test_travelling import MODEL as LATENT
 from tests.sampling.test_travelling import POLICY as DESCENT
 from tests.training.worlds import WORDS, tiny
+from torch import Tensor
 
-from sfumato.errors import ModelError, SfumatoError, UsageError
+from sfumato.errors import DataError, ModelError, SfumatoError, UsageError
 from sfumato.noise.masked import MaskedProcess
 from sfumato.noise.uniform import UniformProcess
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.frames import Frame
 from sfumato.sampling.loop import Policy, finish, sample
+from sfumato.sampling.parts.constraints import Ban
 from sfumato.sampling.running.pool import Pool
 from sfumato.sampling.running.queue import Queue
 from sfumato.sampling.running.recording import record, recorded
@@ -107,11 +110,11 @@ def test_rows_taken_and_joined_are_as_they_were() -> None:
 
 def test_the_network_gets_a_full_batch() -> None:
     """Rows of 1 to 12 passes, 4 at a time: their sum over 4 calls, and a few more at the end."""
-    canvases = [lay_out([Hole(slots=1 + 5 * i % 12)], mask=WORDS.mask) for i in range(46)]
-    needed = sum(1 + 5 * i % 12 for i in range(46))
+    canvases = [lay_out([Hole(slots=1 + 5 * i % 12)], mask=CATS.mask) for i in range(34)]
+    needed = sum(1 + 5 * i % 12 for i in range(34))
     calls = {}
     for together in (False, True):
-        counter = Counter(Whim(size=WORDS.size))
+        counter = Counter(Whim(size=CATS.size))
         model = replace(whimsical(), denoiser=counter)
         rows = [Row(canvas=one, seed=i, read=text) for i, one in enumerate(canvases)]
         watch = (lambda _: None) if together else None
@@ -172,7 +175,7 @@ def counted(rows: list[Row], reads: list[int]) -> Iterator[Row]:
 
 
 def test_a_stream_reads_no_further_than_it_must() -> None:
-    boards = [lay_out([Hole(slots=1 + i % 7)], mask=WORDS.mask) for i in range(50)]
+    boards = [lay_out([Hole(slots=1 + i % 7)], mask=CATS.mask) for i in range(50)]
     rows = [Row(canvas=one, seed=i, read=text) for i, one in enumerate(boards)]
     reads = [0]
     policy = DecodingPolicy()
@@ -224,3 +227,34 @@ def test_a_latent_model_writes_in_fixed_batches() -> None:
     assert isinstance(found[1], UsageError)
     apart = [next(each([one], seeds=3 + i)) for i, one in ((0, "a cat"), (2, "red"), (3, "blue"))]
     assert together(found) == together(apart)
+
+
+def test_a_prompt_that_the_network_refuses_takes_no_other_with_it() -> None:
+    """Those under way are written again without it, and the next ones as if it were not there."""
+    dog = CATS.encode(" dog")[-1]
+
+    def picky(x_t: Tensor, where: Tensor, **given: Tensor) -> Tensor:
+        if bool((x_t == dog).any()):
+            raise UsageError("no dogs")
+        return Whim(size=CATS.size)(x_t, where, **given)
+
+    model = replace(whimsical(), denoiser=picky)
+    policy = DecodingPolicy(constraints=(Ban(phrases=((dog,),)),))
+    prompts = [f"the {'dog' if i in (5, 6, 19) else 'cat'}" for i in range(21)]
+    prompts[9:9] = [ModelError("unreadable")]
+    found = list(write_each(model, prompts, n=2, length=4, policy=policy, batch_size=1))
+    wrong = [i for i, one in enumerate(found) if isinstance(one, SfumatoError)]
+    assert wrong == [5, 6, 9, 20]
+    alone = write_each(whimsical(), prompts, n=2, length=4, policy=policy)
+    assert together(found) == [
+        [one.text for one in each] for i, each in enumerate(alone) if i not in wrong
+    ]
+
+
+def test_prompts_that_cannot_be_read_end_the_stream_with_an_error() -> None:
+    def torn() -> Iterator[str]:
+        yield "the cat"
+        raise UsageError("no more")
+
+    with pytest.raises(DataError, match="any further: no more"):
+        list(write_each(whimsical(), torn(), length=3))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count, islice
 
-from sfumato.errors import SfumatoError, UsageError
+from sfumato.errors import DataError, SfumatoError, UsageError
 from sfumato.sampling.tasks.jobs import How, Policy, Row, Writer, policy_for, stream
 from sfumato.sampling.tasks.writing import LENGTH, USUAL, rows_after
 from sfumato.sampling.trace import Sample
@@ -19,6 +20,8 @@ from sfumato.text.canvas import Locked, lay_out
 from sfumato.text.dialogue import Message
 
 Prompt = str | Sequence[Message]
+Asked = tuple[Prompt | SfumatoError, int]
+Result = list[Sample] | SfumatoError
 
 
 def write_each(
@@ -30,7 +33,7 @@ def write_each(
     policy: Policy | None = None,
     seeds: int | Iterable[int] = 0,
     batch_size: int = 16,
-) -> Iterator[list[Sample] | SfumatoError]:
+) -> Iterator[Result]:
     """Writes texts after each of any number of prompts, in their order.
 
     What is written after a prompt depends on it and on its seed, not on the others.
@@ -69,31 +72,69 @@ def write_each(
         raise UsageError(f"expected n ≥ 1 and batch_size ≥ 1, got n={n}, batch_size={batch_size}")
     steps = length or max(getattr(model, "lengths", ()), default=LENGTH)
     chosen = policy_for(model, policy, steps=steps, usual=USUAL)
-    how = How(policy=chosen, batch_size=batch_size)
-    asked = zip(prompts, count(seeds, n) if isinstance(seeds, int) else seeds, strict=False)
-    return _grouped(model, asked, how, n=n, length=length)
+    numbers = count(seeds, n) if isinstance(seeds, int) else seeds
+    job = _Job(model=model, how=How(policy=chosen, batch_size=batch_size), n=n, length=length)
+    return job.results(zip(_read(prompts), numbers, strict=False))
 
 
-def _grouped(
-    model: Writer,
-    asked: Iterable[tuple[Prompt | SfumatoError, int]],
-    how: How,
-    *,
-    n: int,
-    length: int | None,
-) -> Iterator[list[Sample] | SfumatoError]:
-    wrong: deque[SfumatoError | None] = deque()  # of the prompts whose rows are under way
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Job:
+    """What is written after each prompt."""
 
-    def rows() -> Iterator[Row]:
-        for prompt, seed in asked:
-            found = _rows(model, prompt, length, range(seed, seed + n))
-            wrong.append(found if isinstance(found, SfumatoError) else None)
-            yield from [_idle(model)] if isinstance(found, SfumatoError) else found
+    model: Writer
+    how: How
+    n: int
+    length: int | None
 
-    samples = stream(model, rows(), how)
-    for first in samples:
-        error = wrong.popleft()
-        yield error if error is not None else [first, *islice(samples, n - 1)]
+    def results(self, asked: Iterable[Asked]) -> Iterator[Result]:
+        """The results of prompts; where a batch is refused, those under way are tried again."""
+        rest, held = iter(asked), deque[Asked]()
+        while True:
+            try:
+                yield from self._streamed(rest, held)
+                return
+            except UsageError:
+                yield from self._apart([*held])
+                held.clear()
+
+    def _apart(self, asked: Sequence[Asked]) -> list[Result]:
+        """The results of prompts of which one at least is refused."""
+        half = len(asked) // 2
+        if not half:
+            return self._whole(asked)
+        return [one for part in (asked[:half], asked[half:]) for one in self._whole(part)]
+
+    def _whole(self, asked: Sequence[Asked]) -> list[Result]:
+        try:
+            return [*self._streamed(iter(asked), deque())]
+        except UsageError as error:
+            return [error] if len(asked) == 1 else self._apart(asked)
+
+    def _streamed(self, asked: Iterator[Asked], held: deque[Asked]) -> Iterator[Result]:
+        """The results of prompts; `held` are those that are read and whose turn is to come."""
+        wrong: deque[SfumatoError | None] = deque()
+
+        def rows() -> Iterator[Row]:
+            for prompt, seed in asked:
+                found = _rows(self.model, prompt, self.length, range(seed, seed + self.n))
+                held.append((prompt, seed))
+                wrong.append(found if isinstance(found, SfumatoError) else None)
+                yield from [_idle(self.model)] if isinstance(found, SfumatoError) else found
+
+        samples = stream(self.model, rows(), self.how)
+        for first in samples:
+            error = wrong.popleft()
+            result = error if error is not None else [first, *islice(samples, self.n - 1)]
+            held.popleft()
+            yield result
+
+
+def _read(prompts: Iterable[Prompt | SfumatoError]) -> Iterator[Prompt | SfumatoError]:
+    """The prompts; an error of where they come from is no fault of a prompt's."""
+    try:
+        yield from prompts
+    except UsageError as error:
+        raise DataError(f"the prompts cannot be read any further: {error}") from error
 
 
 def _rows(
