@@ -7,7 +7,11 @@ All of them read and train; only the first one writes files and speaks.
 from __future__ import annotations
 
 import os
-from typing import TypeVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 T = TypeVar("T")
 
@@ -27,6 +31,13 @@ def share_cpus() -> bool:
     import torch
 
     return count() > 1 and not torch.cuda.is_available()
+
+
+def patient() -> PartialState:
+    """What accelerate knows of the processes, which may wait for each other as long as it takes."""
+    from accelerate import PartialState
+
+    return PartialState(cpu=share_cpus(), timeout=timedelta(days=365))
 
 
 def agreed(value: T) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sfumato.errors import DataError, UsageError
-from sfumato_apps.streaming import work_off
+from sfumato_apps.streaming import in_batches, work_off
 
 
 class Upper:
@@ -31,7 +32,7 @@ class Upper:
 
 
 def run(source: Path, target: Path, work: Upper, batch: int = 16) -> tuple[int, int]:
-    return work_off(source, target, work, field="text", batch=batch, say=lambda line: None)
+    return work_off(source, target, in_batches(work, batch), field="text", say=lambda line: None)
 
 
 def written(path: Path) -> list[dict[str, Any]]:
@@ -49,11 +50,12 @@ def test_a_thousand_lines_in_their_order(tmp_path: Path) -> None:
     source, target = corpus(tmp_path / "in.jsonl", texts), tmp_path / "out.jsonl"
     said: list[str] = []
     work = Upper()
-    counts = work_off(source, target, work, field="text", batch=16, say=said.append)
+    counts = work_off(source, target, in_batches(work, 16), field="text", say=said.append)
     assert counts == (1003, 0)
     assert [line["text"] for line in written(target)] == [text.upper() for text in texts]
     assert work.calls == [16] * 62 + [11]
     assert len(said) == 10
+    assert re.fullmatch(r"1000 lines, [\d.]+ texts a second", said[-1])
 
 
 @pytest.mark.parametrize("until", [0, 1, 7])
@@ -123,7 +125,13 @@ def test_windows_line_ends_and_no_last_line_feed(tmp_path: Path) -> None:
 
 def test_a_foreign_target_is_left_alone(tmp_path: Path) -> None:
     source = corpus(tmp_path / "in.jsonl", ["a", "b"])
-    for content in ("a note\n", '{"text": "X", "source": "x"}\n', "[]\n", '{"error": "e"}\n'):
+    for content in (
+        "a note",
+        "a note\n",
+        '{"text": "X", "source": "x"}\n',
+        "[]\n",
+        '{"error": "e"}\n',
+    ):
         target = tmp_path / "other.jsonl"
         target.write_text(content)
         with pytest.raises(UsageError, match="name another --output"):

@@ -8,8 +8,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
 from sfumato.alignment.candidates import Way, candidates
 from sfumato.alignment.rankings.formats import prompt_of, prompt_row
 from sfumato.alignment.rankings.sets import Prompt
@@ -44,7 +42,7 @@ def follow(plan: CandidatePlan) -> None:
     if plan.batch < 1:
         raise UsageError(f"expected batch ≥ 1, got {plan.batch}")
     asked = _asked(plan)
-    notes, device = Notes(), PartialState(cpu=ranks.share_cpus()).device
+    notes, device = Notes(), ranks.patient().device
     ways = ways_of(plan.ways, device)
 
     def write(some: Sequence[int]) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 
 from sfumato.alignment.images.captions import captioner
 from sfumato.alignment.images.pipelines import ImageModel, draw, open_images
@@ -52,7 +51,7 @@ def follow(plan: ImageCandidatePlan) -> None:
     """
     if plan.batch < 1 or plan.n < 1 or min(plan.step_counts or [1]) < 1:
         raise UsageError("expected --batch, --n and --step-counts of 1 or more")
-    notes, device = Notes(), PartialState(cpu=ranks.share_cpus()).device
+    notes, device = Notes(), ranks.patient().device
     shown = [*_shown(plan, device, notes)]
     notes.sum_up()
     if not shown:

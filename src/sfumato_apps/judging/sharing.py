@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
 from sfumato.alignment.rankings.formats import prompt_row
 from sfumato.alignment.rankings.sets import Prompt
 from sfumato.errors import UsageError
 from sfumato_apps import ranks
 from sfumato_apps.notes import Notes
+from sfumato_apps.shares import Share, joined
 
 
 def shared_out(
@@ -36,10 +35,10 @@ def shared_out(
     Raises:
         UsageError: the file holds something else.
     """
-    state = PartialState(cpu=ranks.share_cpus())
-    rank, count = state.process_index, state.num_processes
-    target = out if count == 1 else out.with_name(f"{out.name}.{rank}of{count}")
-    mine = [*range(rank, len(asked), count)]
+    state = ranks.patient()
+    share = Share(rank=state.process_index, count=state.num_processes)
+    target = share.part(out)
+    mine = [*share.own(range(len(asked)))]
     done = _resumed(target, [asked[index] for index in mine])
     if done:
         notes.say(f"{target} has {done} lines: going on after them")
@@ -50,8 +49,8 @@ def shared_out(
             file.flush()
             notes.say(f"{min(start + batch, len(mine))} of {len(mine)} prompts")
     state.wait_for_everyone()
-    if count > 1 and ranks.is_first():
-        _merged(out, count, len(asked))
+    if share.count > 1 and ranks.is_first():
+        joined(out, share.count)
     notes.say(f"{out}: {len(asked)} prompts")
 
 
@@ -81,13 +80,3 @@ def _answers(line: bytes, prompt: Prompt) -> bool:
     except ValueError:
         return False
     return isinstance(row, dict) and row.get("prompt") == prompt_row(prompt)
-
-
-def _merged(out: Path, count: int, total: int) -> None:
-    """The parts of all processes as one file, in the order of the prompts."""
-    parts = [out.with_name(f"{out.name}.{rank}of{count}") for rank in range(count)]
-    lines = [lines_of(part) for part in parts]
-    every = [lines[index % count][index // count] for index in range(total)]
-    out.write_text("".join(line + "\n" for line in every), encoding="utf-8")
-    for part in parts:
-        part.unlink()

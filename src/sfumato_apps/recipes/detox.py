@@ -61,7 +61,7 @@ def detox(
     from sfumato.sampling.tasks import Judge, detox_each
     from sfumato_apps import choices, policies
     from sfumato_apps.output import best_records, deliver, show_diff
-    from sfumato_apps.streaming import work_off
+    from sfumato_apps.streaming import in_batches, work_off
 
     if (text is None) == (input is None) or (input is None) != (output is None):
         raise UsageError("give a TEXT, or --input FILE with --output FILE.jsonl")
@@ -92,6 +92,6 @@ def detox(
         show_diff(edits)
         return
     say = partial(print, file=sys.stderr)
-    work = partial(best_records, rewritten)
-    done, errors = work_off(input, output, work, field=field, batch=batch, say=say)
+    work = in_batches(partial(best_records, rewritten), batch)
+    done, errors = work_off(input, output, work, field=field, say=say)
     say(f"{output}: {done} lines, {errors} errors now")
