@@ -68,8 +68,9 @@ def write_each(
         >>> [texts[0].seed for texts in write_each(model, ["a", "a cat"], n=2, length=3)]
         [0, 2]
     """
-    if min(n, batch_size) < 1:
-        raise UsageError(f"expected n ≥ 1 and batch_size ≥ 1, got n={n}, batch_size={batch_size}")
+    if min(n, batch_size, 1 if length is None else length) < 1:
+        given = f"n={n}, batch_size={batch_size}, length={length}"
+        raise UsageError(f"expected n, batch_size and length ≥ 1, got {given}")
     steps = length or max(getattr(model, "lengths", ()), default=LENGTH)
     chosen = policy_for(model, policy, steps=steps, usual=USUAL)
     numbers = count(seeds, n) if isinstance(seeds, int) else seeds
