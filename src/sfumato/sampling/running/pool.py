@@ -97,7 +97,8 @@ class Pool(Generic[Network]):
 
 def _staying(turn: Turn[Entry]) -> tuple[list[Entry], Frame | None]:
     """Who goes on, and the frame they go on from."""
-    rows = [row for row in range(len(turn.entries)) if row not in set(turn.leaving)]
-    if len(rows) == len(turn.entries):
+    if not turn.leaving:
         return [*turn.entries], turn.after
+    leaving = {*turn.leaving}
+    rows = [row for row in range(len(turn.entries)) if row not in leaving]
     return [turn.entries[row] for row in rows], take(turn.after, rows) if rows else None
