@@ -207,3 +207,19 @@ def test_a_denoiser_that_reads_everything_is_refused() -> None:
         finish(blank, canvas(), policy, SPECIALS)
     with pytest.raises(UsageError, match="every 1 or more"):
         FrozenContext(refresh=0)
+
+
+def test_tasks_freeze_the_context_of_each_batch() -> None:
+    """Rows of one batch after another: the same texts as each alone."""
+    from tests.sampling.told import WORDS, Model
+
+    from sfumato.models.scratch import new_encoder
+    from sfumato.sampling.tasks import fill
+
+    denoiser = new_encoder(WORDS, width=16, layers=2, heads=2, max_length=64).eval()
+    model = Model(denoiser=denoiser)
+    text = "the cat {4} on the mat and the {4} dog"
+    policy = DecodingPolicy(context=FrozenContext())
+    together = fill(model, text, n=5, policy=policy, batch_size=2)
+    alone = [fill(model, text, n=1, policy=policy, seed=seed)[0] for seed in range(5)]
+    assert [one.text for one in together] == [one.text for one in alone]

@@ -138,14 +138,19 @@ def resume(
     denoiser: Network, frame: Frame, policy: Policy[Network], specials: Specials
 ) -> Iterator[Frame]:
     """The frames after `frame`: the same as those of the run that it was taken from."""
-    if isinstance(policy, Preparing):
-        denoiser = policy.prepared(denoiser)
+    denoiser = prepared(denoiser, policy)
     limit, made = policy.limit(frame), 0
     while not bool(frame.done.all()):
         assert made < limit, f"a policy must finish within {limit} steps"
         frame, made = step(denoiser, frame, policy, specials), made + 1
         yield frame
     assert not bool(frame.pending.any()), "a finished run leaves no position unwritten"
+
+
+def prepared(denoiser: Network, policy: Policy[Network]) -> Network:
+    """The denoiser that a policy asks in one run over one batch."""
+    own: Network = policy.prepared(denoiser) if isinstance(policy, Preparing) else denoiser
+    return own
 
 
 def step(denoiser: Network, frame: Frame, policy: Policy[Network], specials: Specials) -> Frame:

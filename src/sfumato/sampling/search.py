@@ -21,7 +21,7 @@ from torch import Tensor
 from sfumato.errors import UsageError
 from sfumato.protocols import Denoiser
 from sfumato.sampling.frames import Frame, Specials
-from sfumato.sampling.loop import Policy, Preparing
+from sfumato.sampling.loop import Policy, prepared
 from sfumato.sampling.parts.guidance import predict
 from sfumato.text.canvas import Canvas
 
@@ -98,7 +98,7 @@ class Search:
 
     def prepared(self, denoiser: Any) -> Any:  # noqa: ANN401
         """The denoiser for one run over one batch."""
-        return self.policy.prepared(denoiser) if isinstance(self.policy, Preparing) else denoiser
+        return prepared(denoiser, self.policy)
 
     def move(self, frame: Frame, denoiser: Any, specials: Specials) -> Frame:  # noqa: ANN401
         """One step, and a judgement if it is due."""

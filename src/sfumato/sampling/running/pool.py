@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from sfumato.sampling.frames import Frame, Specials
-from sfumato.sampling.loop import Network, Policy, step
+from sfumato.sampling.loop import Network, Policy, prepared, step
 from sfumato.sampling.running.rows import join, take
 
 Entry = TypeVar("Entry")
@@ -47,7 +47,8 @@ class Pool(Generic[Network]):
         policy: how rows are written.
         specials: ids with a meaning of their own.
         size: rows side by side.
-        together: rows come and leave together, as those of a search or of a latent model must.
+        together: rows come and leave together, as those of a search, of a latent model and of a
+            frozen context must.
     """
 
     denoiser: Network
@@ -68,24 +69,25 @@ class Pool(Generic[Network]):
         """
         entries: list[Entry] = []
         frame: Frame | None = None
-        limit = 0
+        limit, denoiser = 0, self.denoiser
         while True:
             free = 0 if self.together and entries else self.size - len(entries)
             if new := take_next(free) if free else []:
                 first = begin(new)
                 limit = max(limit, self.policy.limit(first))
+                denoiser = prepared(self.denoiser, self.policy) if frame is None else denoiser
                 frame = first if frame is None else join(frame, first, pad=self.specials.pad)
                 entries = [*entries, *new]
             if frame is None:
                 return
-            turn = self._turn(entries, frame)
+            turn = self._turn(entries, frame, denoiser)
             assert int(turn.after.step.max()) <= limit, f"a policy must end within {limit} steps"
             yield turn
             entries, frame = _staying(turn)
 
-    def _turn(self, entries: Sequence[Entry], frame: Frame) -> Turn[Entry]:
+    def _turn(self, entries: Sequence[Entry], frame: Frame, denoiser: Network) -> Turn[Entry]:
         idle = bool(frame.done.all())
-        after = frame if idle else step(self.denoiser, frame, self.policy, self.specials)
+        after = frame if idle else step(denoiser, frame, self.policy, self.specials)
         done = after.done.tolist()
         unwritten = after.pending & after.done[:, None]
         assert not bool(unwritten.any()), "a row that is done leaves no position unwritten"

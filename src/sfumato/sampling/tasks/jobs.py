@@ -116,8 +116,8 @@ def run(model: Writer, rows: Sequence[Row], how: How) -> list[Sample]:
 def stream(model: Writer, rows: Iterable[Row], how: How) -> Iterator[Sample]:
     """Writes any number of rows, a full batch at a time, and holds few of them.
 
-    A row that is done makes room for the next one. Rows of a search, of a latent model and those
-    that are watched are written in batches that begin and end together.
+    A row that is done makes room for the next one. Rows of a search, of a latent model, with a
+    frozen context and those that are watched are written in batches that begin and end together.
 
     Args:
         model: what writes.
@@ -130,7 +130,8 @@ def stream(model: Writer, rows: Iterable[Row], how: How) -> Iterator[Sample]:
     vocabulary, specials = model.vocabulary, specials_of(model.vocabulary)
     policy: Any = how.policy
     denoiser: Any = model.denoiser  # of tokens or of vectors, as `policy_for` made sure
-    together = how.watch is not None or not isinstance(policy, DecodingPolicy | Ancestral)
+    single = isinstance(policy, DecodingPolicy) and policy.context is None
+    together = how.watch is not None or not (single or isinstance(policy, Ancestral))
     queue: Queue[Row, Sample] = Queue(
         rows,
         width=lambda row: 0 if together else row.canvas.ids.shape[1],
