@@ -30,7 +30,9 @@ class Spent:
 
 
 def now() -> Spent:
-    """The clocks."""
+    """The clocks, when all that a GPU was told to do is done."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return Spent(cpu=time.process_time(), wall=time.perf_counter())
 
 
@@ -67,11 +69,17 @@ class Contestant:
         name: what tables call it.
         run: begins a run; the canvas after each pass.
         module: the network as this sampler calls it.
+        against: the run of sfumato that its time is divided by.
+        exact: at temperature 0 it must write that run's tokens.
+        answers: the answers that stand in a canvas.
     """
 
     name: str
     run: Callable[[], Iterator[Tensor]]
     module: nn.Module
+    against: str
+    exact: bool
+    answers: Callable[[Tensor], list[Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,15 +90,26 @@ class Outcome:
         name: the contestant.
         canvas: the tokens at the end.
         passes: calls of the network.
-        total: time of the run.
-        network: the share of `total` that the calls took.
+        laps: time of each turn.
+        network: what of all turns the calls took.
     """
 
     name: str
     canvas: Tensor
     passes: int
-    total: Spent
+    laps: tuple[Spent, ...]
     network: Spent
+
+    @property
+    def total(self) -> Spent:
+        """Time of the run."""
+        return sum(self.laps, Spent())
+
+    @property
+    def pace(self) -> Spent:
+        """Median time of a turn; the first, which also sets up, is left out if there are more."""
+        laps = self.laps[1:] or self.laps
+        return Spent(cpu=median(lap.cpu for lap in laps), wall=median(lap.wall for lap in laps))
 
     @property
     def beyond(self) -> float:
@@ -98,20 +117,26 @@ class Outcome:
         return 1 - self.network.cpu / self.total.cpu
 
 
-def race(contestants: Sequence[Contestant]) -> list[Outcome]:
-    """Runs all of them to their ends, A B C A B C …, one pass of the network a turn."""
+def race(contestants: Sequence[Contestant], *, turns: int | None = None) -> list[Outcome]:
+    """Runs all of them to their ends, A B C A B C …, one pass of the network a turn.
+
+    Args:
+        contestants: who takes part.
+        turns: the most that anyone gets; None lets all finish.
+    """
     runs = [contestant.run() for contestant in contestants]
     outcomes = [
-        Outcome(name=c.name, canvas=torch.empty(0), passes=0, total=Spent(), network=Spent())
+        Outcome(name=c.name, canvas=torch.empty(0), passes=0, laps=(), network=Spent())
         for c in contestants
     ]
-    racing = set(range(len(runs)))
-    while racing:
+    racing, turn = set(range(len(runs))), 0
+    while racing and turn != turns:
+        turn += 1
         for index in sorted(racing):
             module, outcome = contestants[index].module, outcomes[index]
             meter, begin = Meter(module), now()
             canvas = next(runs[index], None)
-            total = outcome.total + (now() - begin)
+            lap = now() - begin
             meter.remove()
             if canvas is None:
                 racing.remove(index)
@@ -119,7 +144,7 @@ def race(contestants: Sequence[Contestant]) -> list[Outcome]:
                 name=outcome.name,
                 canvas=outcome.canvas if canvas is None else canvas,
                 passes=outcome.passes + meter.calls,
-                total=total,
+                laps=(*outcome.laps, lap),
                 network=outcome.network + meter.spent,
             )
     return outcomes
@@ -146,6 +171,7 @@ def machine() -> dict[str, str | int]:
         "cores": os.cpu_count() or 0,
         "threads": torch.get_num_threads(),
         "load": f"{os.getloadavg()[0]:.1f}",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,

@@ -8,6 +8,8 @@ import torch
 from transformers import (
     BertConfig,
     BertForMaskedLM,
+    LlamaConfig,
+    LlamaForCausalLM,
     ModernBertConfig,
     ModernBertForMaskedLM,
     PreTrainedModel,
@@ -42,6 +44,18 @@ class Size:
         return Specials(eos=self.vocabulary - 3, pad=self.vocabulary - 2, mask=self.vocabulary - 1)
 
 
+def small(vocabulary: int) -> Size:
+    """The size of Ettin's encoder of 32M parameters: 10 layers of 384."""
+    return Size(name="Ettin-32m", vocabulary=vocabulary, width=384, layers=10, heads=6, inner=576)
+
+
+def large(vocabulary: int) -> Size:
+    """The size of ModernBERT-large: 344M parameters and its embeddings."""
+    return Size(
+        name="ModernBERT-large", vocabulary=vocabulary, width=1024, layers=28, heads=16, inner=2624
+    )
+
+
 def base(vocabulary: int) -> Size:
     """The size of ModernBERT-base: 110M parameters and its embeddings."""
     return Size(
@@ -71,6 +85,24 @@ def modernbert(size: Size, seed: int = 0) -> PreTrainedModel:
         cls_token_id=special.eos,
     )
     return ModernBertForMaskedLM(config).eval()
+
+
+def llama(size: Size, seed: int = 0) -> LlamaForCausalLM:
+    """An autoregressive model with as many parameters in its body; nothing ends its text."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=size.vocabulary,
+        hidden_size=size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        intermediate_size=size.inner,
+        tie_word_embeddings=True,
+        initializer_range=2.8 / size.width**0.5,
+        pad_token_id=size.specials.pad,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    return LlamaForCausalLM(config).eval()
 
 
 def never_special(network: PreTrainedModel, specials: Specials) -> None:

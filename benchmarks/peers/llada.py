@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 
 @torch.no_grad()
@@ -28,35 +29,38 @@ def generate(
     temperature: float,
     mask: int,
     generator: torch.Generator,
+    attend: Bool[Tensor, "B P"] | None = None,
 ) -> Iterator[Int[Tensor, "B L"]]:
     """Yields the canvas after each pass of the network.
 
     Args:
         network: a masked language model of transformers.
-        prompt: what stands to the left of the answer.
+        prompt: what stands to the left of the answer; shorter ones are padded on the left.
         length: positions of the answer, a multiple of `block`.
         steps: passes in all, a multiple of the number of blocks.
         block: positions that are finished before the next ones begin.
         temperature: of the Gumbel noise.
         mask: id of the mask token.
         generator: of the noise.
+        attend: positions of the prompt that exist; None means all.
     """
-    canvas = torch.nn.functional.pad(prompt, (0, length), value=mask)
+    canvas = pad(prompt, (0, length), value=mask)
+    exists = {} if attend is None else {"attention_mask": pad(attend.long(), (0, length), value=1)}
     steps_of_block = steps // (length // block)
     for end in range(prompt.shape[1] + block, canvas.shape[1] + 1, block):
         total = (canvas[:, end - block : end] == mask).sum(1)
         for step in range(steps_of_block):
             count = total // steps_of_block + (step < total % steps_of_block)
-            logits = network(canvas).logits
-            drawn = (_race(logits, temperature, generator) if temperature else logits).argmax(-1)
+            logits = network(canvas, **exists).logits
+            drawn = (race(logits, temperature, generator) if temperature else logits).argmax(-1)
             sure = logits.softmax(-1).gather(-1, drawn[..., None])[..., 0]
             sure[:, end:] = -torch.inf
             sure = torch.where(canvas == mask, sure, -torch.inf)
-            canvas = torch.where(_surest(sure, count), drawn, canvas)
+            canvas = torch.where(surest(sure, count), drawn, canvas)
             yield canvas
 
 
-def _surest(sure: Float[Tensor, "B L"], count: Int[Tensor, "B"]) -> Bool[Tensor, "B L"]:
+def surest(sure: Float[Tensor, "B L"], count: Int[Tensor, "B"]) -> Bool[Tensor, "B L"]:
     """The `count` positions of each row with the largest values."""
     kept = torch.zeros_like(sure, dtype=torch.bool)
     for row, number in enumerate(count.tolist()):
@@ -64,10 +68,10 @@ def _surest(sure: Float[Tensor, "B L"], count: Int[Tensor, "B"]) -> Bool[Tensor,
     return kept
 
 
-def _race(
+def race(
     logits: Float[Tensor, "B L V"], temperature: float, generator: torch.Generator
 ) -> Float64[Tensor, "B L V"]:
     """e^ℓ / (−log u)^T: the largest is distributed as softmax(ℓ / T), by Gumbel's argmax."""
     logits = logits.double()
-    u = torch.rand(logits.shape, dtype=logits.dtype, generator=generator)
+    u = torch.rand(logits.shape, dtype=logits.dtype, device=logits.device, generator=generator)
     return logits.exp() / (-u.log()) ** temperature
