@@ -70,7 +70,8 @@ class Contestant:
         run: begins a run; the canvas after each pass.
         module: the network as this sampler calls it.
         against: the run of sfumato that its time is divided by.
-        exact: at temperature 0 it must write that run's tokens.
+        law: how the law of its text compares with that run's.
+        exact: it must write that run's tokens.
         answers: the answers that stand in a canvas.
     """
 
@@ -78,6 +79,7 @@ class Contestant:
     run: Callable[[], Iterator[Tensor]]
     module: nn.Module
     against: str
+    law: str
     exact: bool
     answers: Callable[[Tensor], list[Tensor]]
 

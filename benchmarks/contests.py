@@ -27,6 +27,7 @@ class Heat:
         repeat: its number.
         outcomes: one a sampler.
         against: whose time each is compared with.
+        laws: how the law of each compares with that one's.
         exact: who must have written the same tokens as that one.
         agreement: the share of tokens that each has in common with that one.
     """
@@ -35,6 +36,7 @@ class Heat:
     repeat: int
     outcomes: dict[str, Outcome]
     against: dict[str, str]
+    laws: dict[str, str]
     exact: frozenset[str]
     agreement: dict[str, float]
 
@@ -50,6 +52,7 @@ def heat(task: Task) -> Heat:
         repeat=task.seed,
         outcomes=outcomes,
         against=against,
+        laws={contestant.name: contestant.law for contestant in contestants},
         exact=frozenset(contestant.name for contestant in contestants if contestant.exact),
         agreement={name: share(found, written[against[name]]) for name, found in written.items()},
     )
@@ -72,23 +75,28 @@ def run(stage: Stage, problem: Problem, repeats: int) -> list[Heat]:
     ]
 
 
-def rows(heats: Sequence[Heat], problem: Problem, memory: Memory) -> list[dict[str, Any]]:
+def rows(
+    heats: Sequence[Heat], problem: Problem, memory: Memory, clock: str
+) -> list[dict[str, Any]]:
     """The medians of every sampler and temperature.
 
     Args:
         heats: of all repeats.
         problem: what was written.
         memory: the peak of each, and what of it is not weights, bytes; 0 where not measured.
+        clock: what tokens per second are counted by: cpu or wall.
     """
-    return [
-        _row(name, chosen, problem, memory)
+    found = [
+        _row(name, chosen, memory)
         for temperature in TEMPERATURES
         for chosen in [[heat for heat in heats if heat.temperature == temperature]]
         for name in chosen[0].outcomes
     ]
+    tokens = sum(problem.answers)
+    return [one | {"tokens per second": tokens / one[clock]} for one in found]
 
 
-def _row(name: str, heats: Sequence[Heat], problem: Problem, memory: Memory) -> dict[str, Any]:
+def _row(name: str, heats: Sequence[Heat], memory: Memory) -> dict[str, Any]:
     outcomes, rival = [h.outcomes[name] for h in heats], heats[0].against[name]
     against = ratio([o.total for o in outcomes], [h.outcomes[rival].total for h in heats])
     wall, cpu = (median(getattr(o.total, clock) for o in outcomes) for clock in ("wall", "cpu"))
@@ -97,12 +105,12 @@ def _row(name: str, heats: Sequence[Heat], problem: Problem, memory: Memory) -> 
         "temperature": heats[0].temperature,
         "sampler": name,
         "against": rival,
-        "agreement": median(heat.agreement[name] for heat in heats),
+        "law": heats[0].laws[name],
+        "agreement": min(heat.agreement[name] for heat in heats),
         "exact": name in heats[0].exact,
         "passes": outcomes[0].passes,
         "cpu": cpu,
         "wall": wall,
-        "tokens per second": sum(problem.answers) / wall,
         "beyond": median(outcome.beyond for outcome in outcomes),
         "cpu ratio": against.cpu,
         "wall ratio": against.wall,
@@ -113,24 +121,27 @@ def _row(name: str, heats: Sequence[Heat], problem: Problem, memory: Memory) -> 
 
 def shown(rows: Sequence[dict[str, Any]]) -> str:
     """A table with one row a sampler and temperature."""
-    cells = [
-        [
-            f"{one['temperature']:g}",
-            one["sampler"],
-            "" if one["against"] == one["sampler"] else f"{one['agreement']:.0%}",
-            f"{one['passes']}",
-            f"{one['cpu']:.2f}",
-            f"{one['wall']:.2f}",
-            f"{one['tokens per second']:.1f}",
-            f"{one['beyond']:.1%}",
-            f"{one['cpu ratio']:.2f} ×",
-            f"{one['wall ratio']:.2f} ×",
-            f"{one['peak'] / GIB:.2f}",
-            f"{one['added'] / GIB:.2f}",
-        ]
-        for one in rows
-    ]
-    head = ["T", "sampler", "same tokens", "passes", "CPU s", "wall s", "tokens/s"]
+    cells = []
+    for one in rows:
+        own = one["against"] == one["sampler"]
+        cells.append(
+            [
+                f"{one['temperature']:g}",
+                one["sampler"],
+                "" if own else one["law"],
+                f"{one['agreement']:.0%}" if one["exact"] and not own else "",
+                f"{one['passes']}",
+                f"{one['cpu']:.2f}",
+                f"{one['wall']:.2f}",
+                f"{one['tokens per second']:.1f}",
+                f"{one['beyond']:.1%}",
+                "" if own else f"{one['cpu ratio']:.2f} ×",
+                "" if own else f"{one['wall ratio']:.2f} ×",
+                f"{one['peak'] / GIB:.2f}" if one["peak"] else "",
+                f"{one['added'] / GIB:.2f}" if one["peak"] else "",
+            ]
+        )
+    head = ["T", "sampler", "law", "same tokens", "passes", "CPU s", "wall s", "tokens/s"]
     head += ["beyond the network", "CPU ratio", "wall ratio", "peak GiB", "not weights"]
     return table(head, cells)
 

@@ -36,6 +36,7 @@ def bare(task: Task) -> Contestant:
         run=partial(alone, task),
         module=task.stage.network.base_model,
         against=OURS,
+        law="",
         exact=False,
         answers=list,
     )

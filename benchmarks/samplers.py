@@ -32,6 +32,7 @@ LLADA, BY_ROW = "LLaDA, restated", "LLaDA, restated, row by row"
 DLLM, DLLM_BF16 = "dLLM, restated", "dLLM, restated, bfloat16"
 FAST, LLADA2 = "Fast-dLLM, restated, no cache", "LLaDA2Pipeline"
 CAUSAL = "autoregressive, generate"
+SAME, ONE_LENGTH, ROUNDED = "same", "one length for all", "same, rounded"
 THRESHOLD = 0.9
 
 
@@ -165,7 +166,8 @@ class Sampler:
         write: begins a run.
         module: the network as it calls it.
         against: the run of sfumato with the same law, or the nearest to it.
-        exact: the law is the same, so at temperature 0 the tokens must be.
+        law: how the law of its text compares with that run's; where it is the same, the tokens
+            must be at temperature 0.
         left: its canvases have prompts that are padded on the left.
     """
 
@@ -173,7 +175,7 @@ class Sampler:
     write: Callable[[Task], Iterator[Tensor]]
     module: Callable[[Stage], nn.Module]
     against: str = OURS
-    exact: bool = False
+    law: str = SAME
     left: bool = False
 
     def on(self, task: Task) -> Contestant:
@@ -183,7 +185,8 @@ class Sampler:
             run=partial(self.write, task),
             module=self.module(task.stage),
             against=self.against,
-            exact=self.exact and not task.temperature,
+            law=self.law,
+            exact=self.law == SAME and not task.temperature,
             answers=task.left_answers if self.left else task.right_answers,
         )
 
@@ -192,40 +195,54 @@ def samplers(task: Task) -> list[Sampler]:
     """Who takes part in a task, ours first."""
     batch, warm = len(task.prompts) > 1, task.temperature > 0
     published = AS_LLADA if warm else OURS
+    length = ONE_LENGTH if batch else SAME
     found = [
         _ours(OURS, partial(ours_as_llada, biased=False)),
-        _peer(LLADA, partial(lladas, generate=llada.generate), published, not batch, left=True),
-        _peer(DLLM, partial(dllms, network=lambda stage: stage.network), published, exact=True),
+        _peer(LLADA, partial(lladas, generate=llada.generate), published, law=length, left=True),
+        _peer(DLLM, partial(dllms, network=lambda stage: stage.network), published),
     ]
     if warm:
         found.insert(1, _ours(AS_LLADA, partial(ours_as_llada, biased=True)))
     else:
         policy = policies.fast_dllm(threshold=THRESHOLD, block=task.problem.block)
-        found += [
-            _ours(SURE, partial(ours, policy=policy)),
-            _peer(FAST, fast, SURE, exact=True),
-        ]
+        found += [_ours(SURE, partial(ours, policy=policy)), _peer(FAST, fast, SURE)]
     if batch:
-        found.append(_peer(BY_ROW, row_by_row, published, exact=True))
-    elif task.stage.dtype is torch.float32:
-        halved = partial(dllms, network=lambda stage: stage.halved)
-        found.append(
-            Sampler(name=DLLM_BF16, write=halved, module=lambda s: s.halved, against=published)
-        )
-    if not batch:
-        found += _block_by_block(task, biased=warm)
-    rival = Sampler(name=CAUSAL, write=autoregressive, module=lambda s: s.causal, left=True)
+        found.append(_peer(BY_ROW, row_by_row, published))
+    else:
+        found += _halved(task, published) + _block_by_block(biased=warm)
+    rival = Sampler(
+        name=CAUSAL,
+        write=autoregressive,
+        module=lambda stage: stage.causal,
+        law="autoregressive" + f", {ONE_LENGTH}" * batch,
+        left=True,
+    )
     return [*found, rival]
 
 
-def _block_by_block(task: Task, *, biased: bool) -> list[Sampler]:
+def _halved(task: Task, against: str) -> list[Sampler]:
+    """What dLLM does unless told otherwise: weights in bfloat16."""
+    if task.stage.dtype is torch.bfloat16:
+        return []
+    return [
+        Sampler(
+            name=DLLM_BF16,
+            write=partial(dllms, network=lambda stage: stage.halved),
+            module=lambda stage: stage.halved,
+            against=against,
+            law=ROUNDED,
+        )
+    ]
+
+
+def _block_by_block(*, biased: bool) -> list[Sampler]:
     """The pipeline of diffusers, where it is installed, and sfumato under its rule."""
     if not importlib.util.find_spec("diffusers"):
         return []
     theirs = partial(lladas, generate=llada2.generate)
     return [
         _ours(GROWING, partial(growing, biased=biased)),
-        _peer(LLADA2, theirs, GROWING, exact=True),
+        _peer(LLADA2, theirs, GROWING),
     ]
 
 
@@ -237,8 +254,8 @@ def _peer(
     name: str,
     write: Callable[[Task], Iterator[Tensor]],
     against: str,
-    exact: bool,
     *,
+    law: str = SAME,
     left: bool = False,
 ) -> Sampler:
     return Sampler(
@@ -246,6 +263,6 @@ def _peer(
         write=write,
         module=lambda stage: stage.network,
         against=against,
-        exact=exact,
+        law=law,
         left=left,
     )

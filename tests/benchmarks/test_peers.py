@@ -11,15 +11,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.networks import Size, bert, modernbert, never_special
-from benchmarks.peers import full_canvas, llada, llada2
+from networks import Size, bert, llama, modernbert, never_special
+from peers import causal, dllm, fast_dllm, full_canvas, llada, llada2
+from peers.turns import Report, in_turns
 from torch import Tensor
 
 from sfumato.models.encoders import EncoderDenoiser
 from sfumato.noise.masked import MaskedProcess
 from sfumato.noise.times import ExactCount
 from sfumato.sampling import policies
+from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.loop import finish
+from sfumato.sampling.parts.logits import TokenSampler
+from sfumato.sampling.parts.planners import Blocks
 from sfumato.text.batching import Batch
 from sfumato.text.canvas import Canvas, Hole, Locked, lay_out, stack
 from sfumato.training.objectives import Objective, Prepared
@@ -105,7 +109,7 @@ def test_lladas_noise_draws_from_the_softmax_at_its_temperature() -> None:
     """
     logits, temperature, n = torch.tensor([1.0, 0.0, -1.0, 0.5]), 0.7, 40_000
     noise = torch.Generator().manual_seed(0)
-    drawn = llada._race(logits.expand(1, n, 4), temperature, noise).argmax(-1)
+    drawn = llada.race(logits.expand(1, n, 4), temperature, noise).argmax(-1)
     expected = n * (logits / temperature).softmax(-1)
     assert float(((drawn[0].bincount(minlength=4) - expected) ** 2 / expected).sum()) < 16.3
 
@@ -117,6 +121,128 @@ def test_llada2_pipeline_is_our_policy_on_a_growing_canvas(network: torch.nn.Mod
     theirs = last(llada2.generate, network, prompt, length=16, steps=16, block=8)
     half = ours(network, prompt, 8, 8, 8)
     assert torch.equal(ours(network, half, 8, 8, 8), theirs)
+
+
+PROMPTS, ANSWERS = (9, 4, 6), (5, 12, 8)
+
+
+def uneven() -> tuple[Tensor, Tensor]:
+    """Three rows with prompts and answers of their own length, padded on the right; and where."""
+    rows = [
+        torch.cat([prompts(1, start, seed)[0], torch.full((count,), SPECIALS.mask)])
+        for seed, (start, count) in enumerate(zip(PROMPTS, ANSWERS, strict=True))
+    ]
+    pad = torch.nn.utils.rnn.pad_sequence
+    ones = [torch.ones_like(row, dtype=torch.bool) for row in rows]
+    canvas = pad(rows, batch_first=True, padding_value=SPECIALS.pad)
+    return canvas, pad(ones, batch_first=True)
+
+
+def holes(network: torch.nn.Module, policy: DecodingPolicy) -> Tensor:
+    """What sfumato writes into the same rows."""
+    ids, attend = uneven()
+    editable = ids == SPECIALS.mask
+    canvas = Canvas(ids=ids, editable=editable, attend=attend, optional=attend & ~attend)
+    denoiser = EncoderDenoiser(network, mask=SPECIALS.mask).eval()
+    return finish(denoiser, canvas, policy, SPECIALS).ids
+
+
+@pytest.mark.parametrize("block", [None, 4])
+def test_dllm_writes_our_tokens_on_rows_of_different_length(
+    network: torch.nn.Module, block: int | None
+) -> None:
+    """One token a pass in every row, and as many passes as the longest answer has tokens."""
+    canvas, attend = uneven()
+    theirs = [
+        *dllm.generate(
+            network,
+            canvas,
+            attend=attend,
+            steps=12,
+            block=block,
+            temperature=0.0,
+            mask=SPECIALS.mask,
+            generator=torch.Generator(),
+        )
+    ]
+    assert len(theirs) == 12
+    policy = DecodingPolicy(blocks=Blocks(size=block), tokens=TokenSampler(temperature=0.0))
+    assert torch.equal(theirs[-1], holes(network, policy))
+
+
+def test_dllms_numbers_of_tokens_are_means_rounded_without_empty_steps() -> None:
+    """Halves go to the even number: 8 in 7 steps are 8/7 → 1, …, 4/3 → 1, 3/2 → 2, 1/1.
+
+    2 in 7 are 2/7 → 0, …, 2/4 → 0, 2/3 → 1, 1/2 → 0, 1/1.
+    """
+    found = dllm.transfers(torch.tensor([8, 2]), 7)
+    assert found.tolist() == [[1, 1, 1, 1, 1, 2, 1], [1, 1, 0, 0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("threshold", [0.02, 0.9])
+def test_fast_dllm_writes_our_tokens(network: torch.nn.Module, threshold: float) -> None:
+    """Two blocks; the low threshold writes several tokens a pass, the high one a token."""
+    canvas, attend = uneven()
+    theirs = [
+        *fast_dllm.generate(
+            network,
+            canvas,
+            attend=attend,
+            threshold=threshold,
+            block=6,
+            temperature=0.0,
+            mask=SPECIALS.mask,
+            generator=torch.Generator(),
+        )
+    ]
+    assert (len(theirs) < 12) is (threshold < 0.5)
+    policy = policies.fast_dllm(threshold=threshold, block=6)
+    assert torch.equal(theirs[-1], holes(network, policy))
+
+
+def test_llada_takes_prompts_that_are_padded_on_the_left(network: torch.nn.Module) -> None:
+    short, long = prompts(1, 4, seed=0), prompts(1, 9, seed=1)
+    padded = torch.nn.functional.pad(short, (5, 0), value=SPECIALS.pad)
+    attend = torch.tensor([[False] * 5 + [True] * 4, [True] * 9])
+    options = {"length": 8, "steps": 8, "block": 4}
+    both = last(llada.generate, network, torch.cat([padded, long]), attend=attend, **options)
+    assert torch.equal(both[:1, 5:], last(llada.generate, network, short, **options))
+    assert torch.equal(both[1:], last(llada.generate, network, long, **options))
+
+
+def test_the_autoregressive_peer_yields_a_token_a_turn_and_writes_what_generate_does() -> None:
+    model, prompt = llama(SIZE), prompts(2, 5)
+    attend = torch.ones_like(prompt, dtype=torch.bool)
+    turns = [
+        *causal.generate(model, prompt, attend=attend, length=6, temperature=0.0, seed=0),
+    ]
+    assert [turn.shape[1] for turn in turns] == [6, 7, 8, 9, 10, 11]
+    whole = model.generate(prompt, attention_mask=attend.long(), max_new_tokens=6, do_sample=False)
+    assert torch.equal(turns[-1], whole)
+
+
+def test_what_runs_in_turns_waits_for_each() -> None:
+    steps: list[int] = []
+
+    def work(report: Report) -> None:
+        for step in range(3):
+            steps.append(step)
+            report(torch.tensor(step))
+
+    run = in_turns(work)
+    assert next(run) == 0
+    assert steps == [0]
+    assert [int(step) for step in run] == [1, 2]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_peer_that_fails_says_so() -> None:
+    def work(report: Report) -> None:
+        report(torch.tensor(0))
+        raise ValueError("broken")
+
+    with pytest.raises(RuntimeError, match="failed after 1 steps"):
+        list(in_turns(work))
 
 
 def noised_batch(seed: int = 0) -> tuple[Objective, Prepared]:
@@ -149,22 +275,12 @@ def test_full_canvas_losses_and_gradients_are_our_objectives(
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-5)
 
 
-def run_benchmark(name: str, folder: Path) -> dict[str, list[dict[str, dict[str, object]]]]:
-    out = folder / "out.json"
-    command = [sys.executable, f"benchmarks/{name}", "--quick", "--json", str(out)]
+@pytest.mark.slow
+def test_the_training_benchmark_runs(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = [sys.executable, "benchmarks/training.py", "--quick", "--json", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
     assert not done.returncode, done.stdout + done.stderr
     assert "| sfumato" in done.stdout
-    return json.loads(out.read_text())
-
-
-def test_the_sampling_benchmark_runs(tmp_path: Path) -> None:
-    network, *_ = run_benchmark("sampling.py", tmp_path)["networks"]
-    assert network["claims"]["T = 0: the same tokens as LLaDA"] is True
-    assert {run["passes"] for run in network["runs"]} == {8}
-
-
-@pytest.mark.slow
-def test_the_training_benchmark_runs(tmp_path: Path) -> None:
-    task, *_ = run_benchmark("training.py", tmp_path)["tasks"]
+    task, *_ = json.loads(out.read_text())["tasks"]
     assert len(task["runs"]) == 3
