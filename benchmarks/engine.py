@@ -137,7 +137,9 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=6, help="passes of each point of a growth")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--compile", action="store_true", help="torch.compile for all samplers")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile what each sampler calls"
+    )
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)

@@ -119,6 +119,16 @@ def test_memory_is_that_of_two_passes() -> None:
     assert whole > added >= 0
 
 
+@pytest.mark.slow
+def test_every_sampler_has_a_peak_in_a_process_of_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = [sys.executable, "benchmarks/engine.py", "--quick", "--parts", "batch"]
+    command += ["--repeats", "1", "--json", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    found = json.loads(out.read_text())["batch"]["rows"]
+    assert all(row["peak"] > row["added"] > 0 for row in found)
+
+
 def test_in_bfloat16_no_sampler_is_there_twice() -> None:
     stage = Stage(size=engine.TINY, dtype=torch.bfloat16)
     task = draw(stage, problem(engine.TINY, canvas=16), temperature=0.0, seed=0)
