@@ -38,6 +38,8 @@ class Decoding:
         refresh: Read the text around again only every so many passes, 0 for never: faster where
             a little is written into much, and not exact; 1 is.
         solver: How a latent model walks back from noise; dpm-solver by default.
+        tuned: A file of `sfumato tune`, which says how many tokens to write at once, and in
+            which order; instead of --steps, --threshold and --order.
     """
 
     steps: int | None = None
@@ -50,6 +52,7 @@ class Decoding:
     no_repeat: int | None = None
     refresh: int | None = None
     solver: SolverName | None = None
+    tuned: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

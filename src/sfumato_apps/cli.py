@@ -53,6 +53,7 @@ RECIPES = (
     "chat",
     "evaluate",
     "sweep",
+    "tune",
 )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 
 import torch
 
-from sfumato.errors import UsageError
+from sfumato.errors import DataError, UsageError
+from sfumato.evaluation.tuning.paces import Pace, pace_from_json
 from sfumato.models.checkpoints import SHIPPED, Checkpoint, load
 from sfumato.models.latent.storage import LatentCheckpoint, is_latent, load_latent
 from sfumato.models.storage.folders import locate
@@ -28,6 +30,7 @@ from sfumato_apps.choices import Decoding
 DECODING = Decoding()
 _STEPS, _LATENT_STEPS = 64, 20
 _LATENT = {"steps", "temperature", "solver"}
+_PACE = ("steps", "threshold", "order")
 
 
 def open_model(name: str | None) -> Checkpoint:
@@ -79,6 +82,7 @@ def policy_of(
             "no-repeat": repeat,
             "refresh": decoding.refresh,
             "guidance": guidance,
+            "tuned": decoding.tuned,
         }
         given = [f"--{name}" for name, value in masked.items() if value is not None]
         if given:
@@ -86,7 +90,7 @@ def policy_of(
         return Ancestral(process=model.process, steps=decoding.steps or _STEPS, tokens=tokens)
     steps = decoding.steps or _STEPS
     usual = (Loops(),) if block and repeat is None else ()
-    return DecodingPolicy(
+    policy = DecodingPolicy(
         blocks=Blocks(size=(block if size is None else size) or None),
         order=Order(by=getattr(planners, decoding.order)),
         quota=Even(steps=steps) if threshold is None else Threshold(probability=threshold),
@@ -95,6 +99,29 @@ def policy_of(
         constraints=(Repetition(size=repeat),) if repeat else usual,
         context=context_of(decoding.refresh),
     )
+    return policy if decoding.tuned is None else tuned_pace(decoding).of(policy)
+
+
+def tuned_pace(decoding: Decoding) -> Pace:
+    """The pace of the file that `--tuned` names.
+
+    Raises:
+        UsageError: the options choose a pace of their own too.
+        DataError: the file is not one of `sfumato tune`.
+    """
+    assert decoding.tuned is not None
+    given = [f"--{name}" for name in _PACE if getattr(decoding, name) != getattr(DECODING, name)]
+    if given:
+        raise UsageError(
+            f"--tuned says how many tokens to write and where: drop {', '.join(given)}"
+        )
+    try:
+        record = json.loads(decoding.tuned.read_text(encoding="utf-8"))["pace"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{decoding.tuned}: expected a file that `sfumato tune --out` wrote: {error}"
+        ) from error
+    return pace_from_json(record)
 
 
 def context_of(refresh: int | None) -> FrozenContext | None:

@@ -112,6 +112,7 @@ FLIPS: dict[str, tuple[Policy, Policy]] = {
     "Order.by": (order(), order(by=planners.entropy)),
     "Order.temperature": (order(temperature=0.0), order(temperature=3.0)),
     "Order.spacing": (order(), order(spacing=None)),
+    "Order.distinct": (order(), order(distinct=True)),
     "Even.steps": (policy_with("quota", Even(steps=5)), policy_with("quota", Even(steps=6))),
     "Scheduled.steps": (SCHEDULED, policy_with("quota", Scheduled(steps=7), SCHEDULED)),
     "Scheduled.schedule": (

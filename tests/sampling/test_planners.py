@@ -109,6 +109,26 @@ def test_spaced_positions_keep_their_distance(seed: int, spacing: int, count: in
         assert (places.diff() >= spacing).all()
 
 
+@given(seed=st.integers(0, 99), count=st.integers(1, 12))
+def test_distinct_positions_want_different_tokens(seed: int, count: int) -> None:
+    """Of the first `count`, those stay whose likeliest token no better ranked one has."""
+    frame = start(2, 12)
+    batch, position = frame.pending.nonzero(as_tuple=True)
+    logits = torch.randn(24, 5, generator=torch.Generator().manual_seed(seed))
+    rows = Rows(logits=logits, batch=batch, position=position)
+    order = Order(by=planners.margin, distinct=True)
+    ranking = order.rank(frame, frame.pending, rows)
+    chosen = order.cut(ranking, torch.full((2,), count))
+    likeliest = logits.argmax(1).view(2, 12)
+    for row in range(2):
+        seen: set[int] = set()
+        for place in ranking.best_first[row, :count].tolist():
+            token = int(likeliest[row, place])
+            assert bool(chosen[row, place]) == (token not in seen)
+            seen.add(token)
+        assert int(chosen[row].sum()) == len(seen)
+
+
 def test_an_order_temperature_draws_ranks_without_replacement() -> None:
     """P(first) = softmax(score / τ): for scores ½ and ½ + τ·log 3 it is ¼ against ¾."""
     tau = 0.1
@@ -130,10 +150,15 @@ def test_random_order_is_uniform() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"temperature": -1.0}, {"by": planners.random, "temperature": 1.0}, {"spacing": 1}],
+    [
+        {"temperature": -1.0},
+        {"by": planners.random, "temperature": 1.0},
+        {"spacing": 1},
+        {"by": planners.random, "distinct": True},
+    ],
 )
 def test_a_bad_order_says_why(options: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match="temperature|spacing"):
+    with pytest.raises(UsageError, match="temperature|spacing|distinct"):
         Order(**options)
 
 

@@ -143,7 +143,7 @@ def decode(frame: Frame, denoiser: Denoiser, policy: DecodingPolicy, specials: S
         ModelError: the denoiser's logits are not numbers, or of the wrong shape.
         UsageError: the constraints leave no token for a position.
     """
-    progress = _progress(frame, policy)
+    progress = progress_of(frame, policy)
     progress, back = _taken_back(progress, policy, specials)
     count = None if policy.quota.informed else policy.quota.count(progress, None)
     if count is not None:
@@ -155,7 +155,7 @@ def decode(frame: Frame, denoiser: Denoiser, policy: DecodingPolicy, specials: S
     return _advance(after, progress, policy)
 
 
-def _progress(frame: Frame, policy: DecodingPolicy) -> Progress:
+def progress_of(frame: Frame, policy: DecodingPolicy) -> Progress:
     """What each row's block still has to write."""
     editable = frame.canvas.editable
     here = (policy.blocks.number(editable) == frame.block[:, None]) & ~frame.done[:, None]

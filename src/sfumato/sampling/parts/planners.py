@@ -146,9 +146,13 @@ class Order:
             without replacement from softmax(score / temperature) (MaskGIT, 2202.04200).
         spacing: positions of a step lie at least this far apart; a nearer one waits, because
             neighbours depend on each other.
+        distinct: positions of a step have different likeliest tokens; of equal ones the best
+            ranked goes and the others wait. A model that is sure of a word and not of its place
+            would write it in several places at once.
 
     Raises:
-        UsageError: a value out of range, or a temperature for the random order.
+        UsageError: a value out of range, a temperature for the random order, or `distinct` for
+            an order that reads no predictions.
 
     Example:
         >>> place = torch.tensor([0, 1])
@@ -160,6 +164,7 @@ class Order:
     by: Score = max_prob
     temperature: float = 0.0
     spacing: int | None = None
+    distinct: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -168,6 +173,8 @@ class Order:
             raise UsageError("the random order has no temperature: drop it, or choose a score")
         if self.spacing is not None and self.spacing < 2:
             raise UsageError(f"spacing must be at least 2 to matter, got {self.spacing}")
+        if self.distinct and not self.informed:
+            raise UsageError("distinct compares predictions: order by max_prob, margin or entropy")
 
     @property
     def informed(self) -> bool:
@@ -189,12 +196,25 @@ class Order:
     def cut(self, ranking: Ranking, count: Int[Tensor, "B"]) -> Bool[Tensor, "B L"]:
         """The first `count` positions of each row that keep their distance."""
         chosen = ranking.active & (ranking.rank < count[:, None])
-        if self.spacing is None:
-            return chosen
-        rank = ranking.rank.double().masked_fill(~chosen, torch.inf)
-        reach = self.spacing - 1
-        best_near = -torch.nn.functional.max_pool1d(-rank, 2 * reach + 1, stride=1, padding=reach)
-        return chosen & (rank == best_near)
+        if self.spacing is not None:
+            rank = ranking.rank.double().masked_fill(~chosen, torch.inf)
+            reach = self.spacing - 1
+            near = -torch.nn.functional.max_pool1d(-rank, 2 * reach + 1, stride=1, padding=reach)
+            chosen = chosen & (rank == near)
+        return _distinct(chosen, ranking) if self.distinct else chosen
+
+
+def _distinct(chosen: Bool[Tensor, "B L"], ranking: Ranking) -> Bool[Tensor, "B L"]:
+    """Of the chosen positions of a row with one likeliest token, the best ranked."""
+    rows = ranking.rows
+    batch, position = rows.batch, rows.position
+    rank = ranking.rank[batch, position].masked_fill(~chosen[batch, position], chosen.shape[1])
+    token = batch * rows.logits.shape[1] + rows.logits.argmax(1)
+    kinds, kind = torch.unique(token, return_inverse=True)
+    best = rank.new_full(kinds.shape, chosen.shape[1]).scatter_reduce(0, kind, rank, "amin")
+    kept = torch.zeros_like(chosen)
+    kept[batch, position] = rank == best[kind]
+    return chosen & kept
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

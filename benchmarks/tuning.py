@@ -1,0 +1,141 @@
+"""How many passes does a tuned pace save on facts to text, and what does it cost in facts?
+
+    python benchmarks/tuning.py RUN/diffusion E2E.jsonl --out tuned.json
+
+RUN is a folder of benchmarks/facts.py, whose split of the data this takes. The sets of facts put
+aside choose the pace, `--rounds` texts for each: the cheapest that keeps `--target` of the facts
+that writing one token a pass mentions, by the lower end of an interval over the sets. The held-out
+sets, four texts for each, report on it: facts mentioned and passes, with standard errors and
+intervals over the sets. Beside it stands the pace that agreement of tokens chooses, which asks
+for no measure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import facts
+import pairs
+
+from sfumato.evaluation.records import Parts
+from sfumato.evaluation.resampling import bootstrap, jackknife, pooled
+from sfumato.evaluation.tuning.choice import Choice, Tried, Try, agreement, choose, quality
+from sfumato.evaluation.tuning.paces import Pace, Paces, paces
+from sfumato.models.checkpoints import Checkpoint, load
+from sfumato.sampling.decoding import DecodingPolicy
+from sfumato.sampling.parts.constraints import Loops
+from sfumato.sampling.parts.guidance import ClassifierFree
+from sfumato.sampling.parts.logits import TokenSampler
+from sfumato.sampling.parts.planners import Order
+from sfumato.sampling.policies import ORDERS
+from sfumato.sampling.tasks.jobs import Row
+from sfumato.sampling.tasks.writing import rows_after
+
+
+def rows_of(model: Checkpoint, sets: Sequence[facts.Facts], seed: int) -> list[Row]:
+    """A row for every set of facts."""
+    prompts = map(facts.prompt_of, sets)
+    return [rows_after(model, one, None, [seed + i])[0][0] for i, one in enumerate(prompts)]
+
+
+def tries(
+    model: Checkpoint, sets: Sequence[facts.Facts], seed: int, policy: DecodingPolicy, among: Paces
+) -> Try:
+    """Writes for the sets and counts the facts; texts of one set are taken together."""
+    rows, prompts = rows_of(model, sets, seed), [*map(facts.prompt_of, sets)]
+
+    def mentioned(texts: Sequence[str]) -> list[float]:
+        answers = [text.removeprefix(prompts[i]) for i, text in enumerate(texts)]
+        return [float(len(facts.said(one, t))) for one, t in zip(sets, answers, strict=True)]
+
+    attempt = quality(model, rows, policy, among, measure=mentioned, batch_size=32)
+
+    def by_set(pace: Pace) -> Tried:
+        tried = attempt(pace)
+        columns = tuple(summed(column, prompts) for column in tried.parts.columns)
+        print(f"{pace.as_json()}: {sum(tried.passes) / len(tried.passes):.1f} passes", flush=True)
+        return Tried(parts=Parts(pool="ratio", columns=columns), passes=tried.passes)
+
+    return by_set
+
+
+def summed(column: Sequence[float], prompts: Sequence[str]) -> tuple[float, ...]:
+    """The numbers of each prompt together."""
+    totals = dict.fromkeys(prompts, 0.0)
+    for prompt, value in zip(prompts, column, strict=True):
+        totals[prompt] += value
+    return tuple(totals.values())
+
+
+def report(tried: Tried, careful: Tried, sets: Sequence[facts.Facts]) -> dict[str, object]:
+    """Facts mentioned with the standard error, their share of the careful ones, passes."""
+    wanted = summed([float(len(one)) for one in sets], [*map(facts.prompt_of, sets)])
+    found = Parts(pool="ratio", columns=(tried.parts.columns[0], wanted))
+    interval = bootstrap(tried.parts, draws=2000, level=0.95)
+    spent, before = sum(tried.passes), sum(careful.passes)
+    return {
+        "texts": len(sets),
+        "facts": round(pooled(found), 4),
+        "standard error": round(jackknife(found) or 0.0, 4),
+        "share of careful": round(pooled(tried.parts), 4),
+        "95 %": [round(interval.low, 4), round(interval.high, 4)],
+        "passes": round(spent / len(sets), 2),
+        "times fewer": round(before / spent, 2),
+    }
+
+
+def trials(choice: Choice) -> list[dict[str, object]]:
+    """What was tried, as rows."""
+    return [
+        {
+            **one.pace.as_json(),
+            "share": round(one.share, 4),
+            "low": round(one.interval.low, 4),
+            "passes": round(one.passes, 2),
+            "passed": one.passed,
+        }
+        for one in choice.trials
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--target", type=float, default=0.98)
+    parser.add_argument("--level", type=float, default=0.9)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--order", choices=sorted(ORDERS), default="max_prob")
+    parser.add_argument("--guidance", type=float, default=0.5)
+    parser.add_argument("--temperature", type=float, default=0.3)
+    options = parser.parse_args()
+    model = load(options.model)
+    _, aside, held = facts.parts(options.data)
+    among = paces(Order(by=ORDERS[options.order]))
+    policy = DecodingPolicy(
+        tokens=TokenSampler(temperature=options.temperature),
+        guidance=ClassifierFree(scale=options.guidance) if options.guidance else None,
+        constraints=(Loops(),),
+    )
+    limits = {"target": options.target, "level": options.level}
+    apart = [one for one in facts.sets(aside) for _ in range(options.rounds)]
+    by_facts = choose(tries(model, apart, pairs.SEED, policy, among), among, **limits)
+    rows = rows_of(model, facts.sets(aside), pairs.SEED)
+    by_tokens = choose(agreement(model, rows, policy, among), among, **limits)
+    final = [one for one in facts.sets(held) for _ in range(facts.EACH)]
+    attempt = tries(model, final, pairs.SEED, policy, among)
+    careful = attempt(among.careful)
+    found: dict[str, object] = {"careful": report(careful, careful, final)}
+    for name, choice in (("by facts", by_facts), ("by tokens", by_tokens)):
+        held_out = report(attempt(choice.pace), careful, final)
+        found[name] = {"pace": choice.pace.as_json(), **held_out, "tried": trials(choice)}
+    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

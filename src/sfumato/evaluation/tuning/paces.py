@@ -1,0 +1,121 @@
+"""A pace: which positions of masked text go first, and how many in one pass.
+
+{"order": "margin", "distinct": true, "quota": "Factor", "factor": 2.0}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from sfumato.errors import DataError, UsageError
+from sfumato.sampling.decoding import DecodingPolicy
+from sfumato.sampling.parts.planners import Order
+from sfumato.sampling.parts.quotas import EntropyBound, Factor, Fixed, Threshold
+from sfumato.sampling.policies import ORDERS
+
+Sure = Fixed | Threshold | Factor | EntropyBound
+_QUOTAS: Mapping[str, type[Sure]] = {
+    kind.__name__: kind for kind in (Fixed, Threshold, Factor, EntropyBound)
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """An order and a quota; the default writes one token a pass, the surest first.
+
+    Attributes:
+        order: which positions go first.
+        quota: how many in one pass.
+
+    Example:
+        >>> Pace(quota=Threshold(probability=0.8)).as_json()
+        {'order': 'max_prob', 'distinct': False, 'quota': 'Threshold', 'probability': 0.8}
+    """
+
+    order: Order = field(default_factory=Order)
+    quota: Sure = field(default_factory=Fixed)
+
+    def of(self, policy: DecodingPolicy) -> DecodingPolicy:
+        """The policy at this pace; whatever else it says stays."""
+        return replace(policy, order=self.order, quota=self.quota)
+
+    def as_json(self) -> dict[str, object]:
+        """Plain JSON types; `pace_from_json` reads them back.
+
+        Raises:
+            UsageError: an order that has no name, a temperature or a spacing.
+        """
+        name = next((name for name, score in ORDERS.items() if score is self.order.by), None)
+        if name is None or self.order.temperature or self.order.spacing is not None:
+            raise UsageError(
+                f"{self.order} cannot be written down: expected one of {', '.join(ORDERS)} "
+                "without temperature and spacing"
+            )
+        order = {"order": name, "distinct": self.order.distinct}
+        return {**order, "quota": type(self.quota).__name__, **asdict(self.quota)}
+
+
+def pace_from_json(record: Mapping[str, object]) -> Pace:
+    """Reads back what `Pace.as_json` wrote.
+
+    Raises:
+        DataError: a name or a number that it does not know.
+
+    Example:
+        >>> pace_from_json(Pace().as_json()) == Pace()
+        True
+    """
+    values = dict(record)
+    try:
+        score = ORDERS[str(values.pop("order"))]
+        order = Order(by=score, distinct=bool(values.pop("distinct")))
+        quota = _QUOTAS[str(values.pop("quota"))](**values)  # type: ignore[arg-type]
+    except (KeyError, TypeError, UsageError) as error:
+        raise DataError(
+            f"{dict(record)} is no pace: expected order, distinct and quota ("
+            f"{', '.join(_QUOTAS)}) with its number: {error}"
+        ) from error
+    return Pace(order=order, quota=quota)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paces:
+    """What may be chosen among.
+
+    Attributes:
+        careful: the pace that the others are measured against.
+        families: the others, each family from the careful to the bold.
+    """
+
+    careful: Pace
+    families: tuple[tuple[Pace, ...], ...]
+
+    @property
+    def all(self) -> list[Pace]:
+        """Every pace, the careful one first."""
+        return [self.careful, *(pace for family in self.families for pace in family)]
+
+
+def paces(order: Order | None = None) -> Paces:
+    """One token a pass, and by the same order thresholds, entropy bounds and factors.
+
+    The orders of the others are `distinct`: without it bold ones write a word in several places
+    at once.
+
+    Args:
+        order: which positions go first; if not given, the surest.
+
+    Example:
+        >>> [len(family) for family in paces().families]
+        [8, 8, 8]
+    """
+    chosen = order or Order()
+    quotas: tuple[Sequence[Sure], ...] = (
+        [Threshold(probability=p) for p in (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)],
+        [EntropyBound(gamma=g) for g in (0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0)],
+        [Factor(factor=f) for f in (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)],
+    )
+    several = replace(chosen, distinct=True)
+    families = tuple(tuple(Pace(order=several, quota=one) for one in kind) for kind in quotas)
+    return Paces(careful=Pace(order=chosen), families=families)

@@ -1,0 +1,126 @@
+"""Which pace keeps a target on validation records: the table and the file of `sfumato tune`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sfumato.errors import UsageError
+from sfumato.evaluation.tuning.choice import Choice, Trial, agreement, choose, quality
+from sfumato.evaluation.tuning.openings import openings
+from sfumato.evaluation.tuning.paces import Pace, paces
+from sfumato.models.checkpoints import Checkpoint
+from sfumato.models.latent.storage import LatentCheckpoint
+from sfumato.protocols import Scorer
+from sfumato.sampling.decoding import DecodingPolicy
+from sfumato.sampling.tasks.writing import BLOCK
+from sfumato.text.corpora import mix, parse_source
+from sfumato.text.records import InfillRecord, Record
+from sfumato_apps.choices import Decoding
+from sfumato_apps.policies import policy_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What a pace has to keep, and how sure that must be.
+
+    Attributes:
+        target: the least share.
+        level: chance that the chosen pace truly reaches it.
+        scorer: what the share is of; None for the tokens that careful writing writes.
+        seed: of the first text and of the bootstrap.
+    """
+
+    target: float
+    level: float
+    scorer: Scorer | None
+    seed: int
+
+
+def records_of(data: Sequence[str], *, n: int, seed: int) -> list[Record]:
+    """As many records of the data as asked for, by chance; or all.
+
+    Raises:
+        UsageError: n is less than 2.
+    """
+    if n < 2:
+        raise UsageError(f"--n must be at least 2, got {n}")
+    records = [*mix([parse_source(text) for text in data], seed)]
+    return random.Random(seed).sample(records, min(n, len(records)))
+
+
+def tuned(
+    model: Checkpoint | LatentCheckpoint,
+    records: Sequence[Record],
+    goal: Goal,
+    *,
+    decoding: Decoding,
+    guidance: float | None = None,
+    length: int | None = None,
+) -> Choice:
+    """The pace for a model, tried on records.
+
+    Text between other text is written on the whole canvas, other text in blocks, as the commands
+    that write do.
+
+    Raises:
+        UsageError: options that choose a pace, or a model that does not write token by token.
+    """
+    if (decoding.steps, decoding.threshold, decoding.tuned) != (None, None, None):
+        raise UsageError("sfumato tune finds a pace: drop --steps, --threshold and --tuned")
+    between = all(isinstance(record, InfillRecord) for record in records)
+    policy = policy_of(model, decoding, guidance=guidance, block=0 if between else BLOCK)
+    if not isinstance(policy, DecodingPolicy) or isinstance(model, LatentCheckpoint):
+        raise UsageError(
+            "sfumato tune: only for models of masked noise, which write token by token"
+        )
+    among = paces(policy.order)
+    rows = openings(model, records, length=length, seed=goal.seed)
+    attempt = (
+        agreement(model, rows, policy, among)
+        if goal.scorer is None
+        else quality(model, rows, policy, among, measure=goal.scorer)
+    )
+    return choose(attempt, among, target=goal.target, level=goal.level, seed=goal.seed)
+
+
+def as_json(choice: Choice, goal: Goal, *, texts: int) -> dict[str, object]:
+    """The chosen pace, what it keeps and what it saves; the `pace` is what `--tuned` reads."""
+    found: dict[str, object] = {"pace": choice.pace.as_json(), "target": goal.target}
+    kept = next((one for one in choice.trials if one.pace == choice.pace), None)
+    share = {} if kept is None else {"kept": kept.share, "at_least": kept.interval.low}
+    passes = {"passes": choice.passes, "careful_passes": choice.careful}
+    rest = {"level": goal.level, "texts": texts, "seed": goal.seed}
+    return {**found, **share, **passes, **rest}
+
+
+def table(choice: Choice) -> str:
+    """What was tried, for the eye: share with interval, passes, and how many times fewer."""
+    head = ("pace", "kept", "interval", "passes", "fewer", "")
+    rows = [head, *(_row(one, choice) for one in choice.trials)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    if choice.passes >= choice.careful:
+        lines.append("no pace is sure to reach the target: one token a pass")
+    return "\n".join(lines)
+
+
+def _row(one: Trial, choice: Choice) -> tuple[str, ...]:
+    mark = "chosen" if one.pace == choice.pace else "" if one.passed else "misses the target"
+    return (
+        _name(one.pace),
+        f"{one.share:.4f}",
+        f"{one.interval.low:.4f} … {one.interval.high:.4f}",
+        f"{one.passes:.1f}",
+        f"{choice.careful / one.passes:.2f}×",
+        mark,
+    )
+
+
+def _name(pace: Pace) -> str:
+    """The quota with its number."""
+    return repr(pace.quota)

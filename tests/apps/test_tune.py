@@ -1,0 +1,67 @@
+"""`sfumato tune`: the pace, the table, and the commands that write at that pace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.apps.test_cli import call
+
+TEXTS = ["The Eagle is a pub.", "The Mill is a coffee shop.", "Aromi serves Chinese food."]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS), encoding="utf-8")
+    return path
+
+
+def test_the_pace_is_found_kept_and_used(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A target that nearly everything meets chooses a bold pace, and texts take fewer passes."""
+    pace = tmp_path / "pace.json"
+    tune = ["tune", "--data", str(data), "--length", "8", "--out", str(pace), "--level", "0.5"]
+    assert call(*tune, "--target", "0.2") == 0
+    found = capfd.readouterr()
+    line = json.loads(found.out)
+    assert line == json.loads(pace.read_text())
+    assert line["passes"] < line["careful_passes"]
+    assert line["at_least"] >= 0.2
+    assert "chosen" in found.err
+
+    passes = []
+    for options in (["--tuned", str(pace)], ["--steps", "12"]):
+        assert call("write", "--length", "12", "--json", *options) == 0
+        passes.append(json.loads(capfd.readouterr().out)["passes"])
+    assert passes[0] < passes[1]
+
+
+def test_a_scorer_is_kept_instead(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A share of a score of the whole text; one that is 0 for all texts has no share."""
+    words = tmp_path / "words.txt"
+    words.write_text("zyxwvut\n", encoding="utf-8")
+    assert call("tune", "--data", str(data), "--length", "4", "--by", str(words)) == 2
+    assert "share" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tune", "--data", "DATA", "--steps", "4"], "--steps"),
+        (["tune", "--data", "DATA", "--n", "1"], "--n"),
+        (["tune", "--data", "DATA", "--target", "2"], "target"),
+        (["write", "--tuned", "DATA"], "sfumato tune"),
+        (["write", "--tuned", "DATA", "--threshold", "0.5"], "--threshold"),
+        (["write", "--tuned", "no-such-file"], "no-such-file"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    data: Path, arguments: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*[str(data) if word == "DATA" else word for word in arguments]) in (2, 3)
+    assert said in capfd.readouterr().err
