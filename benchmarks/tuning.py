@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--target", type=float, default=0.98)
     parser.add_argument("--level", type=float, default=0.9)
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--order", choices=sorted(ORDERS), default="max_prob")
+    parser.add_argument("--order", choices=sorted(ORDERS), default="margin")
     parser.add_argument("--guidance", type=float, default=0.5)
     parser.add_argument("--temperature", type=float, default=0.3)
     options = parser.parse_args()

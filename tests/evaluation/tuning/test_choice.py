@@ -109,7 +109,7 @@ def test_paces_are_written_down_and_read_back() -> None:
     for pace in [Pace(), *paces(Order(by=planners.margin)).all]:
         assert pace_from_json(pace.as_json()) == pace
     with pytest.raises(UsageError, match="written down"):
-        Pace(order=Order(spacing=2)).as_json()
+        Pace(order=Order(temperature=0.5)).as_json()
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ class Pace:
         quota: how many in one pass.
 
     Example:
-        >>> Pace(quota=Threshold(probability=0.8)).as_json()
-        {'order': 'max_prob', 'distinct': False, 'quota': 'Threshold', 'probability': 0.8}
+        >>> Pace(quota=Fixed(size=2)).as_json()
+        {'order': 'max_prob', 'distinct': False, 'spacing': None, 'quota': 'Fixed', 'size': 2}
     """
 
     order: Order = field(default_factory=Order)
@@ -44,16 +44,16 @@ class Pace:
         """Plain JSON types; `pace_from_json` reads them back.
 
         Raises:
-            UsageError: an order that has no name, a temperature or a spacing.
+            UsageError: an order that has no name, or a temperature.
         """
         name = next((name for name, score in ORDERS.items() if score is self.order.by), None)
-        if name is None or self.order.temperature or self.order.spacing is not None:
+        if name is None or self.order.temperature:
             raise UsageError(
                 f"{self.order} cannot be written down: expected one of {', '.join(ORDERS)} "
-                "without temperature and spacing"
+                "without a temperature"
             )
-        order = {"order": name, "distinct": self.order.distinct}
-        return {**order, "quota": type(self.quota).__name__, **asdict(self.quota)}
+        waits = {"distinct": self.order.distinct, "spacing": self.order.spacing}
+        return {"order": name, **waits, "quota": type(self.quota).__name__, **asdict(self.quota)}
 
 
 def pace_from_json(record: Mapping[str, object]) -> Pace:
@@ -69,11 +69,12 @@ def pace_from_json(record: Mapping[str, object]) -> Pace:
     values = dict(record)
     try:
         score = ORDERS[str(values.pop("order"))]
-        order = Order(by=score, distinct=bool(values.pop("distinct")))
+        waits = {name: values.pop(name) for name in ("distinct", "spacing")}
+        order = Order(by=score, **waits)  # type: ignore[arg-type]
         quota = _QUOTAS[str(values.pop("quota"))](**values)  # type: ignore[arg-type]
     except (KeyError, TypeError, UsageError) as error:
         raise DataError(
-            f"{dict(record)} is no pace: expected order, distinct and quota ("
+            f"{dict(record)} is no pace: expected order, distinct, spacing and quota ("
             f"{', '.join(_QUOTAS)}) with its number: {error}"
         ) from error
     return Pace(order=order, quota=quota)
@@ -100,8 +101,8 @@ class Paces:
 def paces(order: Order | None = None) -> Paces:
     """One token a pass, and by the same order thresholds, entropy bounds and factors.
 
-    The orders of the others are `distinct`: without it bold ones write a word in several places
-    at once.
+    The others write a word in one place a pass, and no neighbours at once: bold ones would stutter
+    without the former and run phrases into each other without the latter.
 
     Args:
         order: which positions go first; if not given, the surest.
@@ -113,9 +114,9 @@ def paces(order: Order | None = None) -> Paces:
     chosen = order or Order()
     quotas: tuple[Sequence[Sure], ...] = (
         [Threshold(probability=p) for p in (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)],
-        [EntropyBound(gamma=g) for g in (0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0)],
-        [Factor(factor=f) for f in (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)],
+        [EntropyBound(gamma=g) for g in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0)],
+        [Factor(factor=f) for f in (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)],
     )
-    several = replace(chosen, distinct=True)
+    several = replace(chosen, distinct=True, spacing=chosen.spacing or 2)
     families = tuple(tuple(Pace(order=several, quota=one) for one in kind) for kind in quotas)
     return Paces(careful=Pace(order=chosen), families=families)
