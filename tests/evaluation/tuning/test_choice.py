@@ -75,7 +75,7 @@ def test_families_share_the_risk() -> None:
 
 @pytest.mark.parametrize(
     ("options", "texts", "said"),
-    [({"target": 1.0}, 4, "target"), ({"level": 0.0}, 4, "level"), ({}, 1, "two texts")],
+    [({"target": 1.0}, 4, "target"), ({"level": 0.5}, 4, "level"), ({}, 1, "two texts")],
 )
 def test_what_cannot_be_judged_is_refused(options: dict[str, float], texts: int, said: str) -> None:
     with pytest.raises(UsageError, match=said):

@@ -97,11 +97,12 @@ def choose(
         attempt: tries a pace: `agreement` or `quality`.
         among: the paces.
         target: the least share, 0 to 1.
-        level: chance that the chosen pace truly reaches it.
+        level: chance that the chosen pace truly reaches it, more than a half.
         seed: of the bootstrap.
 
     Raises:
-        UsageError: a target or a level outside (0, 1), no family, or fewer than two rows.
+        UsageError: a target outside (0, 1), a level outside (0.5, 1), no family, or fewer than
+            two rows.
 
     Example:
         >>> from sfumato.evaluation.tuning.paces import paces
@@ -113,9 +114,9 @@ def choose(
         Threshold(probability=0.7)
     """
     count = len(among.families)
-    if not (0 < target < 1 and 0 < level < 1 and count):
+    if not (0 < target < 1 and 0.5 < level < 1 and count):
         raise UsageError(
-            "expected a target and a level between 0 and 1 and a family of paces, got target "
+            "expected a target in (0, 1), a level in (0.5, 1) and a family of paces, got target "
             f"{target}, level {level} and {count} families"
         )
     careful = attempt(among.careful)
