@@ -28,7 +28,8 @@ from sfumato.text.vocabulary import Vocabulary
 from sfumato.training.consistency import LatentConsistency, ThroughTime
 from sfumato.training.latents import LatentLearner
 from sfumato.training.objectives import Learning
-from sfumato.training.trainer import Composer, DiffusionTrainer, StopOnSignal
+from sfumato.training.sharing.stopping import StopOnSignal
+from sfumato.training.trainer import Composer, DiffusionTrainer
 from sfumato_apps import ranks, runs
 from sfumato_apps import training_run as run
 from sfumato_apps.notes import Notes, ProgressLines

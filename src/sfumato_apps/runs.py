@@ -11,7 +11,8 @@ import yaml
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from sfumato.errors import SfumatoError, UsageError
-from sfumato.training.trainer import DiffusionTrainer, StopOnSignal, last_checkpoint
+from sfumato.training.sharing.stopping import StopOnSignal
+from sfumato.training.trainer import DiffusionTrainer, last_checkpoint
 from sfumato_apps import ranks
 from sfumato_apps.notes import Notes
 

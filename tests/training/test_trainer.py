@@ -13,7 +13,8 @@ from tests.training import worlds
 from transformers import TrainerCallback
 
 from sfumato.errors import ResourceError
-from sfumato.training.trainer import StopOnSignal, last_checkpoint
+from sfumato.training.sharing.stopping import StopOnSignal
+from sfumato.training.trainer import last_checkpoint
 
 
 def _weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -12,12 +12,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sfumato.errors import UsageError
+from sfumato.training.sharing.weights import Whole
 
 AVERAGE_FILE = "average.safetensors"
 
 
 class WeightAverage(TrainerCallback):
-    """Averages the denoiser's weights after each optimiser step.
+    """Averages the denoiser's weights after each optimiser step, whole in every process.
 
     Args:
         model: the denoiser that is trained.
@@ -40,14 +41,14 @@ class WeightAverage(TrainerCallback):
         """Folds the new weights into the average."""
         steps = state.global_step
         self.average.multi_avg_fn = _average(min(self.decay, (1 + steps) / (10 + steps)))
-        self.average.update_parameters(kwargs["model"])
+        self.average.update_parameters(cast(nn.Module, Whole(network=kwargs["model"])))
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Writes the average into the checkpoint that was just saved."""
         folder = self.directory / f"checkpoint-{state.global_step}"
-        if folder.is_dir():
+        if state.is_world_process_zero and folder.is_dir():
             safetensors.torch.save_model(self.average, str(folder / AVERAGE_FILE))
 
     def load(self, checkpoint: Path) -> None:

@@ -1,34 +1,34 @@
 """`transformers.Trainer` with the diffusion objective.
 
 What is ours: noise drawn once for the global batch, the loss divided by the global batch's
-items, a validation ELBO, a journal, a clean stop. What is the Trainer's: optimisation,
+items, a validation ELBO, a journal. What is the Trainer's: optimisation,
 schedules, mixed precision, accumulation, sharding, logging integrations, resume.
 """
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
-from itertools import chain
 from pathlib import Path
-from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainingArguments
 
-from sfumato.errors import ResourceError
+from sfumato.errors import ResourceError, UsageError
 from sfumato.models.parts.attention import spell_out_attention
-from sfumato.text.batching import buckets
 from sfumato.training.averaging import WeightAverage
 from sfumato.training.journal import Journal, JournalCallback
 from sfumato.training.muon import Muon, parameter_groups
 from sfumato.training.objectives import Encoded, Learning, Noised, Reporting, stage_of
+from sfumato.training.sharing.rows import LengthBuckets, Share, alone, read_alike, shares
+from sfumato.training.sharing.weights import BF16, Gathered
 
 WEIGHTS_FILE = "model.safetensors"
+_COUNTS = "counts"
 Composer = Callable[[Sequence[Any], torch.Generator], Any]
 Validation = Callable[[nn.Module], dict[str, float]]
 
@@ -43,6 +43,9 @@ class DiffusionTrainer(Trainer):
         compose: lays examples out as a batch for the objective, given a generator.
         args: the Trainer's own arguments; `seed` also keys the noise of every step.
         muon: use Muon for the body's matrices; otherwise AdamW for everything.
+        apart: each process lays out and noises its own rows only, with draws of its own, for
+            layouts that are dear, such as images to encode. Otherwise each does so for the global
+            batch, and any number of processes take the same steps.
         decay: of the exponential moving average; 0 keeps none.
         validation: measures a model on the validation split; its numbers are logged as `eval_*`.
 
@@ -60,11 +63,15 @@ class DiffusionTrainer(Trainer):
         compose: Composer,
         args: TrainingArguments,
         muon: bool = False,
+        apart: bool = False,
         decay: float = 0.0,
         validation: Validation | None = None,
     ) -> None:
         args.remove_unused_columns = False
         args.logging_nan_inf_filter = False
+        if args.ddp_find_unused_parameters is None:
+            args.ddp_find_unused_parameters = False
+        self.apart = apart
         self.objective: Learning = objective
         self._kind: type[Noised] | None = None
         self.examples = examples
@@ -76,22 +83,38 @@ class DiffusionTrainer(Trainer):
             args=args,
             train_dataset=examples,
             eval_dataset=examples[:1],
-            data_collator=cast(Any, list),  # noise and layout need the global batch
         )
         self.loss_is_scaled_for_ga = True
         directory = Path(str(args.output_dir))
         self.journal = Journal(directory)
         self.add_callback(JournalCallback(self.journal))
         self.average = WeightAverage(denoiser, decay=decay, directory=directory) if decay else None
-        if self.average is not None:
-            self.add_callback(self.average)
+        self._gathered = self._gather_to(denoiser)
+        for callback in (self.average, self._gathered):
+            if callback is not None:
+                self.add_callback(callback)
         if args.bf16 and args.device.type == "cpu":
             spell_out_attention(denoiser, length=max(len(example.ids) for example in examples))
 
     @property
     def best_weights(self) -> nn.Module:
         """The model to keep: the moving average where there is one."""
-        return self._network if self.average is None else self.average.average.module
+        if self.average is not None:
+            return self.average.average.module
+        return self._network if self._gathered is None else self._gathered.network
+
+    def _gather_to(self, denoiser: nn.Module) -> Gathered | None:
+        """Where the weights come together, if the processes are to hold shards of them."""
+        if not self.is_fsdp_enabled:
+            return None
+        if not self.accelerator.is_fsdp2:
+            raise UsageError("expected fsdp_version: 2 in accelerate's configuration, got 1")
+        if self.args.bf16:
+            self.accelerator.state.fsdp_plugin.mixed_precision_policy = BF16
+        if self.average is None:
+            return Gathered(denoiser, device=self.args.device)
+        self.average.average.to(self.args.device)
+        return Gathered(denoiser, device=torch.device("cpu"))
 
     @property
     def _network(self) -> nn.Module:
@@ -101,7 +124,8 @@ class DiffusionTrainer(Trainer):
     def resume(self, checkpoint: Path) -> None:
         """Goes on from a checkpoint of this run: the same steps as if it had never stopped."""
         step = int(checkpoint.name.rsplit("-", 1)[1])
-        self.journal.rewind(step)
+        if self.args.should_save:
+            self.journal.rewind(step)
         if self.average is not None:
             self.average.load(checkpoint)
         if step < self.args.max_steps:
@@ -117,19 +141,22 @@ class DiffusionTrainer(Trainer):
         groups, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if not groups:
             return [], torch.tensor(0.0)
+        process, processes = self.args.process_index, self.args.world_size
+        own = shares([len(group) for group in groups], process=process, processes=processes)
         examples = [example for group in groups for example in group]
         key = (self.args.seed * 1_000_003 + self.state.global_step) * 4099
-        generator = torch.Generator().manual_seed(key + self.args.process_index)
+        if self.apart:
+            examples = [example for one in own for example in examples[one.start : one.stop]]
+            own, key = alone(own), key + process
+        generator = torch.Generator().manual_seed(key)
         now = stage_of(self.objective, self.state.global_step / max(1, self.state.max_steps))
         prepared = now.prepare(self.compose(examples, generator), generator)
         self._kind, items = type(prepared), prepared.items.to(device)
-        if self.args.world_size > 1:
-            items = self.accelerator.gather(items).sum()
-        micro, start = [], 0
-        for group in groups:
-            micro.append(_as_dict(prepared.rows(start, start + len(group))))
-            start += len(group)
-        return micro, items
+        micro = [prepared.rows(one.start, one.stop) for one in own]
+        if self.apart and processes > 1:
+            counted = [part.items for part, one in zip(micro, own, strict=True) if one.counts]
+            items = self.accelerator.gather(torch.stack([0 * items, *counted]).sum()).sum()
+        return [_as_dict(part, one) for part, one in zip(micro, own, strict=True)], items
 
     def compute_loss(
         self,
@@ -141,7 +168,8 @@ class DiffusionTrainer(Trainer):
         """The micro-batch's share of the global batch's mean loss, nats per item."""
         assert num_items_in_batch is not None
         assert self._kind is not None
-        loss = self.objective(model, self._kind(**inputs)) / num_items_in_batch
+        counts = inputs.pop(_COUNTS)
+        loss = counts * self.objective(model, self._kind(**inputs)) / num_items_in_batch
         if not torch.isfinite(loss):
             raise ResourceError(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1}: the learning "
@@ -151,13 +179,16 @@ class DiffusionTrainer(Trainer):
         scaled: Tensor = loss * self.accelerator.num_processes
         return scaled
 
-    def _get_train_sampler(self, train_dataset: object = None) -> LengthBuckets:
+    def get_train_dataloader(self) -> DataLoader[list[Encoded]]:
+        """Global micro-batches; each process takes its rows when they are noised."""
         args = self.args
-        return LengthBuckets(
+        rows = args.train_batch_size * args.world_size
+        order = LengthBuckets(
             [len(example.ids) for example in self.examples],
-            batch_size=args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+            batch_size=rows * args.gradient_accumulation_steps,
             seed=args.seed,
         )
+        return read_alike(self.examples, order, rows=rows)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Muon or AdamW over matrices, tables and vectors."""
@@ -182,6 +213,8 @@ class DiffusionTrainer(Trainer):
         """Measures the validation split with the weights that would be kept."""
         if self.validation is None:
             return {}
+        if self.average is None:
+            self._whole()
         model = self.best_weights
         training = model.training
         model.eval()
@@ -200,90 +233,37 @@ class DiffusionTrainer(Trainer):
             logs |= self.objective.report()
         super().log(logs, start_time)
 
-    def _save(
-        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
-    ) -> None:
-        folder = Path(output_dir or str(self.args.output_dir))
-        folder.mkdir(parents=True, exist_ok=True)
-        model = self.accelerator.unwrap_model(self.model)
-        safetensors.torch.save_model(model, str(folder / WEIGHTS_FILE))
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Writes the weights as one file, by the first process."""
+        model = self._whole()
+        if self.args.should_save:
+            folder = Path(output_dir or str(self.args.output_dir))
+            folder.mkdir(parents=True, exist_ok=True)
+            safetensors.torch.save_model(model, str(folder / WEIGHTS_FILE))
 
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
     ) -> None:
         path = Path(resume_from_checkpoint) / WEIGHTS_FILE
-        safetensors.torch.load_model(model or self._network, str(path))
+        network = model or self._network
+        if self._gathered is None:
+            safetensors.torch.load_model(network, str(path))
+            return
+        safetensors.torch.load_model(self._gathered.network, str(path))
+        if network is not self._gathered.network:
+            self._gathered.scatter(network)
+
+    def _whole(self) -> nn.Module:
+        """The network with all of its weights; all processes have to ask for it."""
+        if self._gathered is None:
+            whole: nn.Module = self.accelerator.unwrap_model(self._network)
+            return whole
+        return self._gathered.gather(self._network)
 
 
-class LengthBuckets(torch.utils.data.Sampler[int]):
-    """Visits each example once an epoch, in an order whose batches have similar lengths.
-
-    Args:
-        lengths: of the examples.
-        batch_size: rows of a global batch, all devices and micro-batches together.
-        seed: with the epoch, it fixes the order.
-    """
-
-    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
-        self.lengths = lengths
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """The Trainer says which epoch begins."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        batches = buckets(self.lengths, self.batch_size, generator)
-        # The one short batch must come last, or it would shift the borders of all after it.
-        batches.sort(key=len, reverse=True)
-        return chain.from_iterable(batches)
-
-
-def _as_dict(prepared: Any) -> dict[str, Tensor]:  # noqa: ANN401
-    return {field.name: getattr(prepared, field.name) for field in fields(prepared)}
-
-
-class StopOnSignal(TrainerCallback):
-    """Ctrl-C and SIGTERM finish the step, save a checkpoint and stop; a second one stops at once.
-
-    Use as a context manager around `Trainer.train`; `stopped` tells what happened.
-    """
-
-    def __init__(self) -> None:
-        self.stopped: int | None = None
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> StopOnSignal:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._notice)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _notice(self, number: int, frame: FrameType | None) -> None:
-        if self.stopped is not None:
-            raise KeyboardInterrupt
-        self.stopped = number
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Asks the Trainer to save and stop once a signal has come, to any of the processes."""
-        if args.world_size > 1:  # one that stops a step early would leave the others waiting
-            number = torch.tensor(self.stopped or 0, device=args.device)
-            torch.distributed.all_reduce(number, op=torch.distributed.ReduceOp.MAX)
-            self.stopped = int(number) or None
-        if self.stopped is not None:
-            control.should_save = True
-            control.should_training_stop = True
+def _as_dict(prepared: Any, share: Share) -> dict[str, Tensor]:  # noqa: ANN401
+    found = {field.name: getattr(prepared, field.name) for field in fields(prepared)}
+    return {**found, _COUNTS: torch.tensor(float(share.counts))}
 
 
 def last_checkpoint(directory: Path) -> Path | None:

@@ -70,6 +70,7 @@ class Aligned:
         layout: rankings to a batch.
         keep: saves a trained network in a folder, with what is known of its alignment.
         about: what was known of its alignment when it was opened.
+        apart: laying out is dear, and each process does so for its own rankings only.
     """
 
     network: nn.Module
@@ -79,6 +80,7 @@ class Aligned:
     layout: Callable[[Sequence[Any]], Any]
     keep: Callable[[nn.Module, Path, Mapping[str, Any]], None]
     about: Mapping[str, Any]
+    apart: bool = False
 
 
 def open_aligned(name: str | Path, reading: Reading, device: torch.device) -> Aligned:

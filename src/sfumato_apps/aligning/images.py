@@ -114,6 +114,7 @@ def _opened(plan: ImagePlan, model: ImageModel, adversary: Adversary | None) -> 
         layout=partial(lay_images, model=model, describe=describe),
         keep=keep,
         about={},
+        apart=True,
     )
 
 

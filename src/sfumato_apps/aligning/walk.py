@@ -161,6 +161,7 @@ def _trainer(
         examples=found.train,
         layout=opened.layout,
         held=found.held,
+        apart=opened.apart,
         args=run.arguments(
             plan.out,
             steps=steps,

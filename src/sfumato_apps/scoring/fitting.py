@@ -57,6 +57,7 @@ class Kit:
         layout: encoded records to a batch.
         judge: a network's logits and ranks of encoded records.
         keep: saves a network in a folder.
+        apart: laying out is dear, and each process does so for its own rankings only.
     """
 
     network: nn.Module
@@ -65,6 +66,7 @@ class Kit:
     layout: Callable[[Sequence[Any]], Any]
     judge: Callable[[nn.Module, Sequence[Any]], Judged]
     keep: Callable[[nn.Module, Path], None]
+    apart: bool = False
 
 
 def text_kit(fitting: Fitting, *, label: str, objective: RewardObjective) -> Kit:
@@ -160,6 +162,7 @@ def _trainer(
             seed=fitting.seed,
             validate=bool(found.held),
         ),
+        apart=kit.apart,
         validation=validation if found.held else None,
     )
     return trainer, steps

@@ -50,6 +50,7 @@ def image_kit(fitting: Fitting, *, loss: SetLoss) -> Kit:
         layout=lambda some: lay_seen(some, judge),
         judge=judged,
         keep=lambda model, out: cast(ImageDiscriminator, model).save(out),
+        apart=True,
     )
 
 

@@ -28,6 +28,7 @@ def preference_trainer(
     args: TrainingArguments,
     held: Sequence[Encoded] = (),
     muon: bool = False,
+    apart: bool = False,
 ) -> DiffusionTrainer:
     """A trainer that logs under TRL's names and stops early where nothing can be learnt.
 
@@ -41,6 +42,7 @@ def preference_trainer(
         args: the Trainer's own.
         held: rankings that are measured at each validation, always with the same noise.
         muon: use Muon for matrices; AdamW otherwise, as is usual for alignment.
+        apart: each process lays out its own rankings only, as `DiffusionTrainer` says.
 
     Raises:
         UsageError: no rankings, or nothing of the policy can be trained.
@@ -59,6 +61,7 @@ def preference_trainer(
         compose=lambda rows, _: layout(rows),
         args=args,
         muon=muon,
+        apart=apart,
         validation=quality_on(held, objective, layout, args) if held else None,
     )
     trainer.add_callback(_Alarms(objective))
