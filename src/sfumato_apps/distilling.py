@@ -122,7 +122,8 @@ def _latent(
     learner = LatentLearner(student, teacher.codec)
     learner.codec.requires_grad_(False)
     best = cast(LatentLearner, _trained(plan, learner, objective, (lay, examples), notes))
-    save_latent(replace(teacher, denoiser=best.denoiser), plan.out)
+    if ranks.is_first():
+        save_latent(replace(teacher, denoiser=best.denoiser), plan.out)
 
 
 def _masked(plan: Distillation, teacher: Checkpoint, examples: list[Example], notes: Notes) -> None:
@@ -141,7 +142,8 @@ def _masked(plan: Distillation, teacher: Checkpoint, examples: list[Example], no
         student = copy.deepcopy(teacher.denoiser).requires_grad_(True)
         best = _trained(plan, student, objective, (lay, examples), notes, number)
         teacher = replace(teacher, denoiser=cast(EncoderDenoiser, best))
-        save(teacher, plan.out)
+        if ranks.is_first():
+            save(teacher, plan.out)
 
 
 def _trained(
