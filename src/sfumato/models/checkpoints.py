@@ -29,6 +29,7 @@ from sfumato.models.lora import merged
 from sfumato.models.parts.conditioning import TimeEmbedding
 from sfumato.models.storage import folders
 from sfumato.models.storage.folders import pretrained_tokenizer, vocabulary_of
+from sfumato.models.storage.precision import QUANTISED, loading, speak
 from sfumato.models.storage.saving import finish_save, save_files
 from sfumato.models.storage.settings import (
     card,
@@ -90,15 +91,21 @@ def load(
     *,
     trust_remote_code: bool = False,
     device: torch.device | str = "cpu",
+    weights: str = "float32",
 ) -> Checkpoint:
     """Opens a folder or hub name; a plain encoder gets masked noise, linear in time.
 
     Args:
         name: folder or hub name; the small model of the package if not given.
         trust_remote_code: run Python code that comes with the checkpoint.
-        device: where the weights go, as float32.
+        device: where the weights go.
+        weights: what they are held in: float32; bfloat16, in half the memory; 8bit or 4bit, on a
+            GPU and for writing only, by bitsandbytes. What is not float32 writes nearly the same.
 
     Raises:
+        UsageError: other weights.
+        ResourceError: 8 or 4 bits without CUDA.
+        MissingExtraError: 8 or 4 bits without bitsandbytes.
         ModelError: there is no such checkpoint, it is broken, it has no safetensors weights, no
             masked-language-model head or no mask token.
 
@@ -107,6 +114,7 @@ def load(
         Traceback (most recent call last):
         sfumato.errors.ModelError: /no/such/folder: there is no such folder; ...
     """
+    options = loading(weights, device)
     folder = folders.locate(name, trust_remote_code=trust_remote_code)
     finish_save(folder)
     if is_latent(folder):
@@ -117,7 +125,7 @@ def load(
     folders.read_config(folder)
     settings = read_settings(folder)
     tokenizer = folders.read_tokenizer(folder, trust_remote_code=trust_remote_code)
-    opened = folders.read_network(folder, trust_remote_code=trust_remote_code)
+    opened = folders.read_network(folder, trust_remote_code=trust_remote_code, options=options)
     if opened.missing:
         raise ModelError(
             f"{name} has no weights for its masked-language-model head "
@@ -127,9 +135,10 @@ def load(
     size = int(opened.network.config.vocab_size)
     vocabulary = vocabulary_of(tokenizer, size, roles=settings.get("roles"))
     process = process_of(settings, vocabulary, folder)
-    denoiser = denoiser_of(
-        opened.network, process, mask=vocabulary.mask, time=_time(folder, settings)
-    )
+    time = _time(folder, settings)
+    if time is not None:
+        speak(time, options["dtype"])
+    denoiser = denoiser_of(opened.network, process, mask=vocabulary.mask, time=time)
     return Checkpoint(
         denoiser=denoiser.to(device).eval(),
         vocabulary=vocabulary,
@@ -161,6 +170,7 @@ def save(checkpoint: Checkpoint, path: str | Path, *, dtype: torch.dtype | None 
         dtype: precision of the stored weights; None keeps theirs. They load as float32.
 
     Raises:
+        ModelError: the weights are held in 8 or 4 bits.
         ResourceError: the folder cannot be written; what was there before is untouched.
 
     Example:
@@ -177,6 +187,11 @@ def save(checkpoint: Checkpoint, path: str | Path, *, dtype: torch.dtype | None 
         ...     load(folder).vocabulary.decode(words.encode("a cat"))
         'a cat'
     """
+    if getattr(checkpoint.denoiser.network, "is_quantized", False):
+        raise ModelError(
+            f"weights of {' or '.join(QUANTISED)} are for writing and cannot be saved: open the "
+            "model with weights='float32'"
+        )
     save_files(Path(path), lambda folder: _write(checkpoint, folder, dtype))
 
 

@@ -133,9 +133,15 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 
 def read_network(
-    folder: Path, *, trust_remote_code: bool = False, kind: Kind = AutoModelForMaskedLM
+    folder: Path,
+    *,
+    trust_remote_code: bool = False,
+    kind: Kind = AutoModelForMaskedLM,
+    options: Mapping[str, Any] | None = None,
 ) -> Opened:
     """Opens the network, as `…ForMaskedLM` unless another auto class is given.
+
+    The options are those of `precision.loading`; float32 without them.
 
     Raises:
         ModelError: no safetensors weights, broken or foreign weights, or an architecture
@@ -154,8 +160,8 @@ def read_network(
                 folder,
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
-                dtype=torch.float32,
                 output_loading_info=True,
+                **(options or {"dtype": torch.float32}),
             )
     except _BROKEN as error:
         raise ModelError(f"{folder}: cannot open the model: {first_line(error)}") from error
