@@ -1,9 +1,11 @@
 """In which numbers a network's weights are held: as `from_pretrained` is told.
 
-float32    4 bytes a weight      everywhere
-bfloat16   2 bytes               GPUs, and CPUs that multiply bfloat16 (AVX-512 BF16, AMX)
-8bit       1 byte                GPUs with CUDA, by bitsandbytes (arXiv 2208.07339)
-4bit       half a byte           GPUs with CUDA, by bitsandbytes, NF4 (arXiv 2305.14314)
+    float32    4 bytes a weight      everywhere
+    bfloat16   2 bytes               GPUs, and CPUs that multiply bfloat16 (AVX-512 BF16, AMX)
+    8bit       1 byte                GPUs with CUDA, by bitsandbytes (arXiv 2208.07339)
+    4bit       half a byte           GPUs with CUDA, by bitsandbytes, NF4 (arXiv 2305.14314)
+
+A time embedding stays in float32, whatever the network is held in.
 """
 
 from __future__ import annotations
