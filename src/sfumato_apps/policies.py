@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 
 from sfumato.errors import DataError, UsageError
-from sfumato.evaluation.tuning.paces import Pace, pace_from_json
+from sfumato.evaluation.tuning.paces import pace_from_json
 from sfumato.models.checkpoints import SHIPPED, Checkpoint, load
 from sfumato.models.latent.storage import LatentCheckpoint, is_latent, load_latent
 from sfumato.models.storage.folders import locate
@@ -30,7 +30,7 @@ from sfumato_apps.choices import Decoding
 DECODING = Decoding()
 _STEPS, _LATENT_STEPS = 64, 20
 _LATENT = {"steps", "temperature", "solver"}
-_PACE = ("steps", "threshold", "order")
+_PACE = ("steps", "threshold", "order", "refresh")
 
 
 def open_model(name: str | None) -> Checkpoint:
@@ -99,11 +99,11 @@ def policy_of(
         constraints=(Repetition(size=repeat),) if repeat else usual,
         context=context_of(decoding.refresh),
     )
-    return policy if decoding.tuned is None else tuned_pace(decoding).of(policy)
+    return policy if decoding.tuned is None else at_tuned_pace(policy, decoding)
 
 
-def tuned_pace(decoding: Decoding) -> Pace:
-    """The pace of the file that `--tuned` names.
+def at_tuned_pace(policy: DecodingPolicy, decoding: Decoding) -> DecodingPolicy:
+    """A policy at the pace, and with the context, of the file that `--tuned` names.
 
     Raises:
         UsageError: the options choose a pace of their own too.
@@ -116,12 +116,13 @@ def tuned_pace(decoding: Decoding) -> Pace:
             f"--tuned says how many tokens to write and where: drop {', '.join(given)}"
         )
     try:
-        record = json.loads(decoding.tuned.read_text(encoding="utf-8"))["pace"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        record = json.loads(decoding.tuned.read_text(encoding="utf-8"))
+        pace, refresh = record["pace"], record.get("context", {}).get("refresh")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{decoding.tuned}: expected a file that `sfumato tune --out` wrote: {error}"
         ) from error
-    return pace_from_json(record)
+    return replace(pace_from_json(pace).of(policy), context=context_of(refresh))
 
 
 def context_of(refresh: int | None) -> FrozenContext | None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.apps.test_cli import call
 
+from sfumato.models.encoders import EncoderDenoiser
+
 TEXTS = ["The Eagle is a pub.", "The Mill is a coffee shop.", "Aromi serves Chinese food."]
 
 
@@ -39,6 +41,30 @@ def test_the_pace_is_found_kept_and_used(
     assert passes[0] < passes[1]
 
 
+def test_what_a_frozen_context_changes_is_measured_kept_and_used(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a refresh at every pass nothing changes; the file carries it to other commands."""
+    pace = tmp_path / "pace.json"
+    tune = ["tune", "--data", str(data), "--length", "8", "--out", str(pace)]
+    assert call(*tune, "--refresh", "1", "--temperature", "0.5") == 0
+    found = capfd.readouterr()
+    assert json.loads(found.out)["context"] == {"refresh": 1, "same": 1.0, "same_at_least": 1.0}
+    assert "read every 1 passes: 1.0000" in found.err
+    made: list[int | None] = []
+    own = EncoderDenoiser.frozen
+
+    def frozen(self: EncoderDenoiser, *, refresh: int | None = None) -> EncoderDenoiser:
+        made.append(refresh)
+        return own(self, refresh=refresh)
+
+    monkeypatch.setattr(EncoderDenoiser, "frozen", frozen)
+    assert call("write", "--length", "6", "--tuned", str(pace)) == 0
+    assert call("write", "--length", "6", "--refresh", "0") == 0
+    assert made == [1, None]
+    assert call("write", "--refresh", "-1") == 2
+
+
 def test_a_scorer_is_kept_instead(
     data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,6 +82,7 @@ def test_a_scorer_is_kept_instead(
         (["tune", "--data", "DATA", "--n", "1"], "--n"),
         (["tune", "--data", "DATA", "--target", "2"], "target"),
         (["write", "--tuned", "DATA"], "sfumato tune"),
+        (["write", "--tuned", "DATA", "--refresh", "4"], "--refresh"),
         (["write", "--tuned", "DATA", "--threshold", "0.5"], "--threshold"),
         (["write", "--tuned", "no-such-file"], "no-such-file"),
     ],

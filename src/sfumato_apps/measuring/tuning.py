@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sfumato.errors import UsageError
+from sfumato.evaluation.resampling import Interval, bootstrap, pooled
 from sfumato.evaluation.tuning.choice import Choice, Trial, agreement, choose, quality
+from sfumato.evaluation.tuning.context import same_tokens
 from sfumato.evaluation.tuning.openings import openings
 from sfumato.evaluation.tuning.paces import Pace, paces
 from sfumato.models.checkpoints import Checkpoint
@@ -18,7 +20,7 @@ from sfumato.sampling.tasks.writing import BLOCK
 from sfumato.text.corpora import mix, parse_source
 from sfumato.text.records import InfillRecord, Record
 from sfumato_apps.choices import Decoding
-from sfumato_apps.policies import policy_of
+from sfumato_apps.policies import context_of, policy_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,23 @@ def records_of(data: Sequence[str], *, n: int, seed: int) -> list[Record]:
     return random.Random(seed).sample(records, min(n, len(records)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """What was found.
+
+    Attributes:
+        choice: the pace.
+        refresh: passes between whole readings of the text around, 0 for one reading; None if all
+            is read at every pass.
+        same: share of the tokens that are those of reading all, with its interval; None if all is
+            read.
+    """
+
+    choice: Choice
+    refresh: int | None = None
+    same: tuple[float, Interval] | None = None
+
+
 def tuned(
     model: Checkpoint | LatentCheckpoint,
     records: Sequence[Record],
@@ -58,8 +77,8 @@ def tuned(
     decoding: Decoding,
     guidance: float | None = None,
     length: int | None = None,
-) -> Choice:
-    """The pace for a model, tried on records.
+) -> Tuned:
+    """The pace for a model, tried on records, and what a frozen context changes at that pace.
 
     Text between other text is written on the whole canvas, other text in blocks, as the commands
     that write do.
@@ -75,28 +94,40 @@ def tuned(
         raise UsageError(
             "sfumato tune: only for models of masked noise, which write token by token"
         )
-    among = paces(policy.order)
+    among, policy = paces(policy.order), replace(policy, context=None)
     rows = openings(model, records, length=length, seed=goal.seed)
     attempt = (
         agreement(model, rows, policy, among)
         if goal.scorer is None
         else quality(model, rows, policy, among, measure=goal.scorer)
     )
-    return choose(attempt, among, target=goal.target, level=goal.level, seed=goal.seed)
+    choice = choose(attempt, among, target=goal.target, level=goal.level, seed=goal.seed)
+    if decoding.refresh is None:
+        return Tuned(choice=choice)
+    frozen = replace(choice.pace.of(policy), context=context_of(decoding.refresh))
+    parts = same_tokens(model, rows, frozen)
+    interval = bootstrap(parts, level=goal.level, seed=goal.seed)
+    return Tuned(choice=choice, refresh=decoding.refresh, same=(pooled(parts), interval))
 
 
-def as_json(choice: Choice, goal: Goal, *, texts: int) -> dict[str, object]:
-    """The chosen pace, what it keeps and what it saves; the `pace` is what `--tuned` reads."""
+def as_json(tuned: Tuned, goal: Goal, *, texts: int) -> dict[str, object]:
+    """What was found; `--tuned` reads the `pace` and the `context`."""
+    choice = tuned.choice
     found: dict[str, object] = {"pace": choice.pace.as_json(), "target": goal.target}
     kept = next((one for one in choice.trials if one.pace == choice.pace), None)
     share = {} if kept is None else {"kept": kept.share, "at_least": kept.interval.low}
     passes = {"passes": choice.passes, "careful_passes": choice.careful}
     rest = {"level": goal.level, "texts": texts, "seed": goal.seed}
-    return {**found, **share, **passes, **rest}
+    context: dict[str, object] = {}
+    if tuned.same is not None:
+        same, interval = tuned.same
+        context = {"refresh": tuned.refresh, "same": same, "same_at_least": interval.low}
+    return {**found, **share, **passes, **({"context": context} if context else {}), **rest}
 
 
-def table(choice: Choice) -> str:
+def table(tuned: Tuned) -> str:
     """What was tried, for the eye: share with interval, passes, and how many times fewer."""
+    choice = tuned.choice
     head = ("pace", "kept", "interval", "passes", "fewer", "")
     rows = [head, *(_row(one, choice) for one in choice.trials)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -106,6 +137,13 @@ def table(choice: Choice) -> str:
     ]
     if choice.passes >= choice.careful:
         lines.append("no pace is sure to reach the target: one token a pass")
+    if tuned.same is not None:
+        same, interval = tuned.same
+        often = f"every {tuned.refresh} passes" if tuned.refresh else "once"
+        lines.append(
+            f"the text around read {often}: {same:.4f} ({interval.low:.4f} … {interval.high:.4f}) "
+            "of the tokens are those of reading it at every pass"
+        )
     return "\n".join(lines)
 
 

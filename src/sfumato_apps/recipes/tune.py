@@ -26,7 +26,9 @@ def tune(
     Thresholds, entropy bounds and factors are compared with one token a pass, from the careful to
     the bold, and the cheapest is chosen that is sure to keep the target. What it keeps are the
     tokens that careful writing chooses, or with --by a share of its score. Prints the pace as
-    JSON and a table of what was tried on stderr. Tune with the options that you write with.
+    JSON and a table of what was tried on stderr. Tune with the options that you write with. With
+    --refresh it also tells which share of the tokens stays the same when the text around is read
+    every so many passes only.
 
     $ sfumato tune --model my-model --data held-out.jsonl --target 0.98 --out my-model/pace.json
     $ sfumato write --model my-model --tuned my-model/pace.json
@@ -54,9 +56,9 @@ def tune(
     opened = open_writer(model)
     goal = Goal(target=target, level=level, scorer=scorer_of(by, opened), seed=seed)
     records = records_of(data, n=n, seed=seed)
-    choice = tuned(opened, records, goal, decoding=decoding, guidance=guidance, length=length)
-    print(table(choice), file=sys.stderr)
-    line = json.dumps(as_json(choice, goal, texts=len(records)), ensure_ascii=False)
+    found = tuned(opened, records, goal, decoding=decoding, guidance=guidance, length=length)
+    print(table(found), file=sys.stderr)
+    line = json.dumps(as_json(found, goal, texts=len(records)), ensure_ascii=False)
     print(line)
     if out is not None:
         out.write_text(line + "\n", encoding="utf-8")
