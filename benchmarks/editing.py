@@ -8,8 +8,6 @@
 context keeps what the encoder made of the untouched text and runs the edited positions only; it
 is made anew every k passes. k = 1 is exact and must write the same tokens. All take turns after
 every pass; seconds are CPU seconds on a CPU and seconds on the wall on a GPU.
-
-Needs `EncoderDenoiser.frozen(refresh=k)`.
 """
 
 from __future__ import annotations
@@ -108,10 +106,12 @@ def written(
     yield from (frame.ids for frame in frames)
 
 
-def contestants(editor: Editor, canvas: Canvas, edit: Edit) -> list[Contestant]:
+def contestants(
+    editor: Editor, canvas: Canvas, edit: Edit, refreshes: Sequence[int | None]
+) -> list[Contestant]:
     """The exact engine, and a frozen context made anew every so often."""
     runs = {EXACT: partial(written, editor, canvas, edit, False, None)}
-    for refresh in REFRESH:
+    for refresh in refreshes:
         name = NEVER if refresh is None else ANEW.format(refresh)
         runs[name] = partial(written, editor, canvas, edit, True, refresh)
     return [
@@ -128,14 +128,16 @@ def contestants(editor: Editor, canvas: Canvas, edit: Edit) -> list[Contestant]:
     ]
 
 
-def measure(editor: Editor, edit: Edit, repeats: int, device: str) -> list[dict[str, Any]]:
+def measure(
+    editor: Editor, edit: Edit, refreshes: Sequence[int | None], repeats: int, device: str
+) -> list[dict[str, Any]]:
     """One row an engine: seconds, ratio and agreement, over documents that differ."""
     clock, spent = "cpu" if device == "cpu" else "wall", defaultdict[str, list[Spent]](list)
     same = defaultdict[str, list[float]](list)
     for repeat in range(repeats):
         canvas = editor.document(edit, seed=repeat).to(device)
-        race(contestants(editor, canvas, edit), turns=1 if repeat == 0 else 0)  # not timed
-        outcomes = race(contestants(editor, canvas, edit))
+        race(contestants(editor, canvas, edit, refreshes), turns=1 if repeat == 0 else 0)
+        outcomes = race(contestants(editor, canvas, edit, refreshes))
         for outcome in outcomes:
             equal = outcome.canvas[canvas.editable] == outcomes[0].canvas[canvas.editable]
             same[outcome.name].append(float(equal.double().mean()))
@@ -193,6 +195,7 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("--model", type=Path, help="a folder that `sfumato train` wrote")
     parser.add_argument("--text", type=Path, help="documents to edit, with --model")
     parser.add_argument("--repeats", type=int, default=3, help="documents of each length")
+    parser.add_argument("--refresh", type=int, nargs="+", help="passes; 0 for never")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
@@ -202,12 +205,13 @@ def main(given: Sequence[str]) -> int:
     torch.set_num_threads(options.threads)
     described, editor = machine(), editor_of(options)
     print(", ".join(f"{name} {value}" for name, value in described.items()), flush=True)
+    refreshes = [one or None for one in options.refresh] if options.refresh else REFRESH
     edits = (Edit(length=32, editable=4),) if options.quick else EDITS
     bound = editor.denoiser.max_length
     edits = tuple(edit for edit in edits if bound is None or edit.length <= bound)
     figures: dict[str, Any] = {"machine": described, "edits": []}
     for edit in edits:
-        rows = measure(editor, edit, options.repeats, options.device)
+        rows = measure(editor, edit, refreshes, options.repeats, options.device)
         print(f"\n{edit.editable} of {edit.length:,} tokens\n\n{shown(rows)}", flush=True)
         figures["edits"].append({"edit": vars(edit), "rows": rows})
     if options.json:
