@@ -44,7 +44,7 @@ VOCABULARY, LENGTH, SLOTS, WORDS, SETS, KEPT = 2048, 64, 48, 8, 200, 4
 HEAD = ("reward", "judge", "div", "perplexity", "loops", "words")
 METHODS = {"sigmoid": "dpo", "hinge": "hinge"}
 BETA = {"masked": "0.1", "autoregressive": "0.1", "latent": "20"}
-RATE = {"masked": "3e-4", "autoregressive": "1e-4", "latent": "3e-4"}
+RATE = {"masked": "3e-4", "autoregressive": "1e-3", "latent": "3e-4"}
 
 
 def log_odds(paths: Sequence[Path]) -> Scorer:
