@@ -19,9 +19,10 @@ def in_turns(work: Callable[[Report], object]) -> Iterator[Tensor]:
         work: runs to its end in a thread of its own; reports after every step.
 
     Raises:
-        RuntimeError: it failed; its own error is on stderr.
+        RuntimeError: it failed, by the error that is told as its cause.
     """
-    turn, results, finished = threading.Semaphore(0), SimpleQueue[Tensor | None](), []
+    turn, results = threading.Semaphore(0), SimpleQueue[Tensor | None]()
+    failed: list[Exception] = []
 
     def report(canvas: Tensor) -> None:
         results.put(canvas.clone())
@@ -32,7 +33,8 @@ def in_turns(work: Callable[[Report], object]) -> Iterator[Tensor]:
         turn.acquire()
         try:
             work(report)
-            finished.append(True)
+        except Exception as error:  # noqa: BLE001  told to who takes the turns
+            failed.append(error)
         finally:
             results.put(None)
 
@@ -43,5 +45,5 @@ def in_turns(work: Callable[[Report], object]) -> Iterator[Tensor]:
         steps += 1
         yield canvas
         turn.release()
-    if not finished:
-        raise RuntimeError(f"a peer failed after {steps} steps: see its error on stderr")
+    if failed:
+        raise RuntimeError(f"a peer failed after {steps} steps: {failed[0]}") from failed[0]

@@ -34,21 +34,9 @@ from sfumato.sampling.frames import (
 )
 from sfumato.sampling.loop import FrozenContext
 from sfumato.sampling.parts import constraints as rules
-from sfumato.sampling.parts.guidance import (
-    ClassifierFree,
-    draw,
-    predict,
-    with_confidence,
-)
+from sfumato.sampling.parts.guidance import ClassifierFree, draw, predict, with_confidence
 from sfumato.sampling.parts.logits import Rows, TokenSampler
-from sfumato.sampling.parts.planners import (
-    Blocks,
-    Order,
-    Progress,
-    Ranking,
-    sampled_prob,
-    unread,
-)
+from sfumato.sampling.parts.planners import Blocks, Order, Progress, Ranking, sampled_prob, unread
 from sfumato.sampling.parts.quotas import Fixed, Quota, Scheduled, steps_of_block
 from sfumato.sampling.parts.randomness import Purpose, numbers, seed_rows
 from sfumato.sampling.parts.revision import EditByThreshold, ReMDM
