@@ -49,9 +49,8 @@ class Memory:
         if layer == len(self.keys):
             self.keys.append(key.new_zeros(*tokens.shape, *key.shape[1:]))
             self.values.append(torch.zeros_like(self.keys[-1]))
-        place = tokens.row, tokens.place
-        self.keys[layer][place] = key
-        self.values[layer][place] = value
+        self.keys[layer].flatten(0, 1).index_copy_(0, tokens.index, key)
+        self.values[layer].flatten(0, 1).index_copy_(0, tokens.index, value)
         return self.keys[layer], self.values[layer]
 
     def replace(self, rows: Int[Tensor, "_"], other: Memory, batch: int) -> None:

@@ -58,6 +58,8 @@ class _OneDNN(TorchFunctionMode):
         if func is functional.linear and not kwargs:
             rows, weight, bias = (*args, None)[:3]
             if _gains(rows, weight):
+                if not torch.is_grad_enabled():
+                    return _ONEDNN(rows, weight, bias, "none", [], "")
                 return _Linear.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
