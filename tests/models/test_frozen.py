@@ -223,3 +223,52 @@ def test_tasks_freeze_the_context_of_each_batch() -> None:
     together = fill(model, text, n=5, policy=policy, batch_size=2)
     alone = [fill(model, text, n=1, policy=policy, seed=seed)[0] for seed in range(5)]
     assert [one.text for one in together] == [one.text for one in alone]
+
+
+@torch.no_grad()
+def test_windows_of_a_long_row_are_worked_off_spot_by_spot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spots see what a mask over the row would show."""
+    from transformers import ModernBertConfig, ModernBertForMaskedLM
+
+    from sfumato.models.bodies import reading
+
+    config = ModernBertConfig(
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        local_attention=16,
+        global_attn_every_n_layers=3,
+        max_position_embeddings=400,
+        pad_token_id=1,
+    )
+    torch.manual_seed(0)
+    denoiser = EncoderDenoiser(ModernBertForMaskedLM(config), mask=MASK).eval()
+    x_t = torch.randint(5, 50, (2, 330), generator=torch.Generator().manual_seed(0))
+    attend = torch.ones_like(x_t, dtype=torch.bool)
+    attend[1, 300:] = False
+    where = torch.zeros_like(attend)
+    where[0, [3, 4, 150, 329]] = where[1, [0, 40, 41, 299]] = True
+    x_t[where] = MASK
+
+    def second() -> Tensor:
+        frozen = denoiser.frozen()
+        frozen(x_t, where, attend=attend)
+        after = x_t.clone()
+        after[0, 4], after[1, 40] = 7, 8
+        return frozen(after, where & (after == MASK), attend=attend)
+
+    made: list[int] = []
+    own = reading._at_spot
+
+    def counted(*parts: object) -> Tensor:
+        made.append(1)
+        return own(*parts)
+
+    monkeypatch.setattr(reading, "_at_spot", counted)
+    by_spots = second()
+    assert len(made) == 6  # three places of either row see parts of it in the second layer
+    monkeypatch.setattr(reading, "spots_of", lambda *_: None)
+    torch.testing.assert_close(by_spots, second(), atol=1e-5, rtol=1e-5)
+    assert len(made) == 6

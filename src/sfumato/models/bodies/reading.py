@@ -107,6 +107,52 @@ class Pass:
         return near if shown is None else near & shown
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spot:
+    """Tokens of one row that stand near each other, and what a window lets them see.
+
+    Attributes:
+        tokens: where they stand in the line.
+        row: theirs.
+        seen: positions of the row that at least one of them sees.
+        mask: which of these each of them sees, *shape* `1 1 Q K`.
+    """
+
+    tokens: slice
+    row: int
+    seen: slice
+    mask: Bool[Tensor, "1 1 Q K"]
+
+
+def spots_of(run: Pass, window: int) -> list[Spot] | None:
+    """The tokens of a pass in groups that see little of their rows; None if they see much.
+
+    On a CPU, where a product of few rows costs as much as it has terms.
+
+    Args:
+        run: a pass that remembers what it does not compute.
+        window: how far a layer looks to either side.
+    """
+    length = run.tokens.shape[1]
+    partial = run.memory is not None and run.queries is not run.tokens
+    if not partial or run.rows.device.type != "cpu" or not pays_in_bands(length, window):
+        return None
+    places, rows = run.tokens.place, run.tokens.row
+    same = torch.stack([rows, places // (2 * window)])
+    counts = torch.unique_consecutive(same, dim=1, return_counts=True)[1].tolist()
+    found, start = [], 0
+    for count in counts:
+        own, row = places[start : start + count, None], int(rows[start])
+        first, last = max(0, int(own[0]) - window), min(length, int(own[-1]) + window + 1)
+        mask = (own - torch.arange(first, last)).abs() <= window
+        if run.exists is not None:
+            mask &= run.exists[row, first:last]
+        tokens, seen = slice(start, start + count), slice(first, last)
+        found.append(Spot(tokens=tokens, row=row, seen=seen, mask=mask[None, None]))
+        start += count
+    return found
+
+
 def read_at(
     body: nn.Module,
     spelling: Spelling,
@@ -132,6 +178,28 @@ def read_at(
     return read(body, spelling, inputs, run)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Look:
+    """What the tokens of a pass see in a layer: everything, a mask, bands or spots.
+
+    Attributes:
+        window: how far they look to either side; None for everywhere.
+        mask: where they may read, for bands or for whole rows; None for everywhere.
+        spots: groups of tokens; None if they are worked off together.
+    """
+
+    window: int | None
+    mask: Tensor | None
+    spots: list[Spot] | None
+
+    @classmethod
+    def of(cls, run: Pass, window: int | None) -> Look:
+        """The cheapest way to work off a window."""
+        spots = None if window is None else spots_of(run, window)
+        mask = run.mask(window) if spots is None else None
+        return cls(window=window, mask=mask, spots=spots)
+
+
 def read(
     body: nn.Module, spelling: Spelling, inputs: Mapping[str, Tensor], run: Pass
 ) -> Float[Tensor, "M D"]:
@@ -148,7 +216,7 @@ def read(
     angles = spelling.angles(body, hidden, own["position_ids"])
     layers = [*body.get_submodule(spelling.layers).children()]
     windows = {spelling.window(layer) for layer in layers}
-    looks = {window: (window, run.mask(window)) for window in windows}
+    looks = {window: Look.of(run, window) for window in windows}
 
     for number, layer in enumerate(layers):
 
@@ -171,19 +239,26 @@ def read(
     return spelling.after(body, hidden)
 
 
-def _mix(
-    run: Pass, number: int, heads: Heads, look: tuple[int | None, Tensor | None], dropout: float
-) -> Float[Tensor, "T D"]:
+def _mix(run: Pass, number: int, heads: Heads, look: Look, dropout: float) -> Float[Tensor, "T D"]:
     """What attention gives each token of a pass."""
-    window, mask = look
     if run.memory is None:
         key, value = (run.tokens.spread(part) for part in heads[1:])
     else:
         key, value = run.memory.put(number, run.tokens, heads)
+    if look.spots is not None:
+        return torch.cat([_at_spot(heads[0], key, value, spot) for spot in look.spots])
     query = run.queries.spread(heads[0])
     query, key, value = (part.transpose(1, 2) for part in (query, key, value))
-    if window is not None and mask is not None and run.in_bands(window):
+    if look.window is not None and look.mask is not None and run.in_bands(look.window):
+        window, mask = look.window, look.mask
         mixed = attention_in_bands(query, key, value, mask, window=window, dropout=dropout)
     else:
-        mixed = attention(query, key, value, mask, dropout=dropout)
+        mixed = attention(query, key, value, look.mask, dropout=dropout)
     return run.queries.gather(mixed.transpose(1, 2)).flatten(1)
+
+
+def _at_spot(query: Tensor, key: Tensor, value: Tensor, spot: Spot) -> Float[Tensor, "Q D"]:
+    """What attention gives the tokens of a spot."""
+    own = query[None, spot.tokens].transpose(1, 2)
+    key, value = (part[None, spot.row, spot.seen].transpose(1, 2) for part in (key, value))
+    return attention(own, key, value, spot.mask).transpose(1, 2)[0].flatten(1)
