@@ -259,6 +259,8 @@ def test_windows_of_a_long_row_are_worked_off_spot_by_spot(monkeypatch: pytest.M
         after[0, 4], after[1, 40] = 7, 8
         return frozen(after, where & (after == MASK), attend=attend)
 
+    whole = denoiser.frozen()(x_t, where, attend=attend)
+    torch.testing.assert_close(whole, denoiser(x_t, where, attend=attend))
     made: list[int] = []
     own = reading._at_spot
 
@@ -267,7 +269,13 @@ def test_windows_of_a_long_row_are_worked_off_spot_by_spot(monkeypatch: pytest.M
         return own(*parts)
 
     monkeypatch.setattr(reading, "_at_spot", counted)
+    banded: list[int] = []
+    bands = reading.attention_in_bands
+    monkeypatch.setattr(
+        reading, "attention_in_bands", lambda *a, **b: (banded.append(1), bands(*a, **b))[1]
+    )
     by_spots = second()
+    assert len(banded) == 1  # the first, whole reading; it is kept, and in bands all the same
     assert len(made) == 6  # three places of either row see parts of it in the second layer
     monkeypatch.setattr(reading, "spots_of", lambda *_: None)
     torch.testing.assert_close(by_spots, second(), atol=1e-5, rtol=1e-5)

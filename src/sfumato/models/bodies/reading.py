@@ -88,8 +88,7 @@ class Pass:
 
     def in_bands(self, window: int | None) -> bool:
         """Whether a layer with such a window is worked off in bands."""
-        everything = self.queries is self.tokens and self.memory is None
-        return everything and pays_in_bands(self.tokens.shape[1], window)
+        return self.queries is self.tokens and pays_in_bands(self.tokens.shape[1], window)
 
     def mask(self, window: int | None) -> Bool[Tensor, "_ 1 _ _"] | None:
         """Where attention may read, with a window or without; None for everywhere."""
