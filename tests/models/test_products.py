@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.models.parts import products
-from sfumato.models.parts.products import fast_linear
+from sfumato.models.parts.products import Packed, fast_linear
 
 CPU = torch.device("cpu")
 
@@ -77,3 +77,35 @@ def test_frozen_weights_get_no_gradient(slow: bool) -> None:
         layer(rows).sum().backward()
     assert rows.grad is not None
     assert layer.weight.grad is None
+
+
+@pytest.mark.parametrize("rows", [1, 16, 100])
+def test_packed_weights_give_the_same_products(rows: int) -> None:
+    layer = nn.Linear(24, 51)
+    inputs = torch.randn(rows, 24, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), fast_linear(CPU, Packed.of(layer)):
+        found = layer(inputs)
+    torch.testing.assert_close(found, layer(inputs).detach())
+
+
+def test_packed_weights_are_laid_out_once_and_again_when_they_have_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+    own = products._LAY_OUT
+    monkeypatch.setattr(products, "_LAY_OUT", lambda *given: (made.append(1), own(*given))[1])
+    layer, inputs = nn.Linear(5, 3), torch.ones(2, 5)
+    for change in (0.0, 0.0, 1e-6):
+        layer.weight.data[2, 4] += change  # a change that autograd's counter does not see
+        with torch.no_grad(), fast_linear(CPU, Packed.of(layer)):
+            found = [layer(inputs), layer(inputs)]
+        torch.testing.assert_close(found, [layer(inputs).detach()] * 2, rtol=0, atol=1e-7)
+    assert len(made) == 2
+
+
+def test_packed_weights_do_not_enter_gradients() -> None:
+    layer = nn.Linear(5, 3)
+    with fast_linear(CPU, Packed.of(layer)):
+        layer(torch.ones(2, 5)).sum().backward()
+    assert layer.weight.grad is not None
+    torch.testing.assert_close(layer.weight.grad, torch.full((3, 5), 2.0))

@@ -29,7 +29,7 @@ from sfumato.models.bodies.frozen import FrozenBody
 from sfumato.models.bodies.reading import read_at
 from sfumato.models.parts.conditioning import TimeEmbedding
 from sfumato.models.parts.in_parts import sum_in_parts
-from sfumato.models.parts.products import fast_linear
+from sfumato.models.parts.products import Packed, fast_linear
 
 Reading = Callable[[Tensor, Tensor, Tensor], Tensor]
 Reduction = Callable[[Tensor, slice], Tensor]
@@ -103,6 +103,7 @@ class EncoderDenoiser(nn.Module):
         self._head = family.head if all(hasattr(network, name) for name in family.head) else ()
         self._family = family
         self._frozen: FrozenBody | None = None
+        self._packed: Packed | None = None
         self._first_position = int(network.config.pad_token_id) + 1 if family.after_pad else 0
         self._positional = _accepts(network.base_model, "position_ids")
         # A padding token inside the canvas means "nothing here" and is learnt like any other;
@@ -205,7 +206,8 @@ class EncoderDenoiser(nn.Module):
         if self.time is not None:
             raise ModelError("a network that is told the time sees all change: write unfrozen")
         twin = copy(self)
-        twin._frozen = FrozenBody(body, spelling, refresh)
+        twin._packed = Packed.of(self.network)
+        twin._frozen = FrozenBody(body, spelling, refresh, twin._packed)
         return twin
 
     def _rows(
@@ -258,7 +260,7 @@ class EncoderDenoiser(nn.Module):
         if not self._head:
             kind = self.network.config.model_type
             raise ModelError(f"the head of {kind!r} cannot be called alone; call the denoiser")
-        with fast_linear(hidden.device):
+        with fast_linear(hidden.device, self._packed):
             for name in self._head:
                 hidden = self.network.get_submodule(name)(hidden)
         return hidden.float()

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from sfumato.models.bodies.grid import close_up, grid_of
 from sfumato.models.bodies.reading import Memory, Pass, read
 from sfumato.models.bodies.spelling import Spelling
+from sfumato.models.parts.products import Packed
 
 
 class FrozenBody:
@@ -35,9 +36,13 @@ class FrozenBody:
         body: of a masked language model.
         spelling: of its layers.
         refresh: passes from one whole reading of a row to the next; None for a single one.
+        packed: the body's weights, laid out for few rows.
     """
 
-    def __init__(self, body: nn.Module, spelling: Spelling, refresh: int | None) -> None:
+    def __init__(
+        self, body: nn.Module, spelling: Spelling, refresh: int | None, packed: Packed
+    ) -> None:
+        self._packed = packed
         self._body = body
         self._spelling = spelling
         self._refresh = refresh
@@ -126,5 +131,6 @@ class FrozenBody:
             exists=None if bool(exists.all()) else exists,
             rows=wanted.flatten()[places.index].nonzero()[:, 0],
             memory=self._memory,
+            packed=self._packed,
         )
         return read(self._body, self._spelling, inputs, run)

@@ -27,12 +27,12 @@ from sfumato.models.parts.attention import (
     mask_of_bands,
     pays_in_bands,
 )
-from sfumato.models.parts.products import fast_linear
+from sfumato.models.parts.products import Packed, fast_linear
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Memory:
-    """Keys and values of every layer at every position of a canvas, *shape* `B L H E` each."""
+    """Keys and values of every layer at every position of a canvas, *shape* `B H L E` each."""
 
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
@@ -47,10 +47,11 @@ class Memory:
         """
         _, key, value = heads
         if layer == len(self.keys):
-            self.keys.append(key.new_zeros(*tokens.shape, *key.shape[1:]))
+            batch, length = tokens.shape
+            self.keys.append(key.new_zeros(batch, key.shape[1], length, key.shape[2]))
             self.values.append(torch.zeros_like(self.keys[-1]))
-        self.keys[layer].flatten(0, 1).index_copy_(0, tokens.index, key)
-        self.values[layer].flatten(0, 1).index_copy_(0, tokens.index, value)
+        self.keys[layer][tokens.row, :, tokens.place] = key
+        self.values[layer][tokens.row, :, tokens.place] = value
         return self.keys[layer], self.values[layer]
 
     def replace(self, rows: Int[Tensor, "_"], other: Memory, batch: int) -> None:
@@ -78,6 +79,7 @@ class Pass:
         exists: positions that may be read, *shape* `B L`; None for all.
         rows: the tokens whose output is wanted, as places in the line, *shape* `M`.
         memory: keys and values of the other positions; None if all that exist are computed.
+        packed: weights laid out for few rows; None takes them as they are.
     """
 
     tokens: Grid
@@ -85,6 +87,7 @@ class Pass:
     exists: Bool[Tensor, "B L"] | None
     rows: Int[Tensor, "M"]
     memory: Memory | None = None
+    packed: Packed | None = None
 
     def in_bands(self, window: int | None) -> bool:
         """Whether a layer with such a window is worked off in bands."""
@@ -222,7 +225,7 @@ def read(
         def step(hidden: Tensor, layer: Any = layer, number: int = number) -> Tensor:  # noqa: ANN401
             dropout = spelling.dropout(layer) if layer.training else 0.0
             # Inside, as a checkpointed layer runs again in the backward pass.
-            with fast_linear(hidden.device):
+            with fast_linear(hidden.device, run.packed):
                 heads = spelling.project(layer, hidden, angles)
                 look = looks[spelling.window(layer)]
                 mixed = _mix(run, number, heads, look, dropout)
@@ -241,13 +244,12 @@ def read(
 def _mix(run: Pass, number: int, heads: Heads, look: Look, dropout: float) -> Float[Tensor, "T D"]:
     """What attention gives each token of a pass."""
     if run.memory is None:
-        key, value = (run.tokens.spread(part) for part in heads[1:])
+        key, value = (run.tokens.spread(part).transpose(1, 2) for part in heads[1:])
     else:
         key, value = run.memory.put(number, run.tokens, heads)
     if look.spots is not None:
         return torch.cat([_at_spot(heads[0], key, value, spot) for spot in look.spots])
-    query = run.queries.spread(heads[0])
-    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    query = run.queries.spread(heads[0]).transpose(1, 2)
     if look.window is not None and look.mask is not None and run.in_bands(look.window):
         window, mask = look.window, look.mask
         mixed = attention_in_bands(query, key, value, mask, window=window, dropout=dropout)
@@ -259,5 +261,5 @@ def _mix(run: Pass, number: int, heads: Heads, look: Look, dropout: float) -> Fl
 def _at_spot(query: Tensor, key: Tensor, value: Tensor, spot: Spot) -> Float[Tensor, "Q D"]:
     """What attention gives the tokens of a spot."""
     own = query[None, spot.tokens].transpose(1, 2)
-    key, value = (part[None, spot.row, spot.seen].transpose(1, 2) for part in (key, value))
+    key, value = (part[None, spot.row, :, spot.seen] for part in (key, value))
     return attention(own, key, value, spot.mask).transpose(1, 2)[0].flatten(1)
