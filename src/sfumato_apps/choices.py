@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sfumato.protocols import Scorer
     from sfumato.text.words import Span
 
+DEVICE, WEIGHTS = "SFUMATO_DEVICE", "SFUMATO_WEIGHTS"  # what --device and --weights set
 OrderName = Literal["max_prob", "margin", "entropy", "random", "left_to_right", "sampled_prob"]
 SolverName = Literal["ddim", "ddpm", "euler", "euler-maruyama", "heun", "dpm-solver", "renoise"]
 

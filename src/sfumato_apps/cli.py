@@ -13,12 +13,17 @@ from collections.abc import Sequence
 import typer
 
 from sfumato.errors import SfumatoError
+from sfumato_apps.choices import DEVICE, WEIGHTS
 from sfumato_apps.signatures import Recipe, as_command
 from sfumato_apps.words import SeveralValues, TwoWords
 
 _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "GOMP_SPINCOUNT": "10000",  # threads that spin for each other for long waste a shared machine
+    # oneDNN and PyTorch's layer above it keep 1,024 compiled products each, one for every number
+    # of rows: 400 MB for a small model, and no gain, as numbers of rows seldom come again.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+    "LRU_CACHE_CAPACITY": "64",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
@@ -79,9 +84,14 @@ def build() -> typer.Typer:
         app.command(name, cls=SeveralValues)(as_command(recipe_of(name)))
 
     @app.callback(invoke_without_command=True)
-    def version(
+    def everywhere(
         show: bool = typer.Option(False, "--version", help="Print the version and exit."),
+        device: str = typer.Option("", envvar=DEVICE, help="Where models write: cpu, cuda, mps."),
+        weights: str = typer.Option(
+            "", envvar=WEIGHTS, help="Their weights: float32, bfloat16; 8bit or 4bit on a GPU."
+        ),
     ) -> None:
+        os.environ.update({DEVICE: device, WEIGHTS: weights})
         if show:
             from sfumato import __version__
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import fields, replace
 
 import torch
@@ -25,8 +26,9 @@ from sfumato.sampling.parts.logits import TokenSampler
 from sfumato.sampling.parts.planners import Blocks, Order
 from sfumato.sampling.parts.quotas import Even, Threshold
 from sfumato.sampling.tasks import Policy, specials_of
-from sfumato_apps.choices import Decoding
+from sfumato_apps.choices import DEVICE, WEIGHTS, Decoding
 
+FLOAT32 = "float32"
 DECODING = Decoding()
 _STEPS, _LATENT_STEPS = 64, 20
 _LATENT = {"steps", "temperature", "solver"}
@@ -35,17 +37,47 @@ _PACE = ("steps", "threshold", "order", "refresh")
 
 def open_model(name: str | None) -> Checkpoint:
     """The model of a folder or hub name, the shipped one if None; ready to write."""
-    return load() if name is None else load(name)
+    return load(SHIPPED if name is None else name, device=usual_device(), weights=weights_held())
 
 
 def open_writer(
-    name: str | None, *, device: torch.device | str = "cpu"
+    name: str | None, *, device: torch.device | None = None
 ) -> Checkpoint | LatentCheckpoint:
-    """The same, or a latent model."""
+    """The same, or a latent model.
+
+    Args:
+        name: folder or hub name; the shipped model if None.
+        device: where it goes; `usual_device` if None.
+
+    Raises:
+        UsageError: `--weights` for a latent model.
+    """
     folder = SHIPPED if name is None else locate(name)
-    if is_latent(folder):
-        return load_latent(folder, device=device)
-    return load(folder, device=device)
+    device = usual_device() if device is None else device
+    if not is_latent(folder):
+        return load(folder, device=device, weights=weights_held())
+    if weights_held() != FLOAT32:
+        raise UsageError("--weights: latent models are held in float32")
+    return load_latent(folder, device=device)
+
+
+def usual_device() -> torch.device:
+    """What `sfumato --device` names, else a GPU with CUDA if there is one, else the CPU.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    name = os.environ.get(DEVICE) or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise UsageError(f"--device {name}: PyTorch cannot use it here: {why}") from error
+
+
+def weights_held() -> str:
+    """What `sfumato --weights` says of the numbers that a network's weights are held in."""
+    return os.environ.get(WEIGHTS) or FLOAT32
 
 
 def policy_of(

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from sfumato.models.checkpoints import load
 from sfumato.sampling.trace import read_jsonl
+from sfumato_apps.choices import DEVICE, WEIGHTS
 from sfumato_apps.cli import main
 
 TEXTS = [
@@ -334,3 +336,23 @@ def test_bad_edits_are_one_line_and_a_code(
     assert message in shown.err
     assert "Traceback" not in shown.err
     assert shown.out == ""
+
+
+def test_weights_and_device_are_asked_for_before_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (DEVICE, WEIGHTS):
+        monkeypatch.setenv(name, "")
+    held = ["--device", "cpu", "--weights", "bfloat16"]
+    assert call(*held, "write", "--length", "4", "--json") == 0
+    rounded = json.loads(capsys.readouterr().out)
+    assert call("--weights", "float32", "write", "--length", "4", "--json") == 0
+    exact = json.loads(capsys.readouterr().out)
+    assert rounded["seed"] == exact["seed"]
+    assert call("--weights", "3bit", "write") == 2
+    assert "no weights of '3bit'" in capsys.readouterr().err
+    assert call("--device", "nowhere", "write") == 2
+    assert "--device nowhere: PyTorch cannot use it here" in capsys.readouterr().err
+    if not torch.cuda.is_available():
+        assert call("--device", "cuda", "write") == 2
+        assert "--device cuda: PyTorch cannot use it here" in capsys.readouterr().err
