@@ -8,8 +8,9 @@ regard to case; "family friendly" is judged by its usual phrases. In the part to
 that a text does not mention are taken from its set (so Dušek et al., arXiv 1911.03905); the texts
 to report on are left as they are. `sfumato train` learns the pairs, then a Llama of the same size
 for the same CPU time. Sets put aside choose how the diffusion model writes; all write for the
-held-out sets, once, and `--candidates` times, of which the text with the most facts is kept. What
-is in the folder is not done again.
+held-out sets, once, and `--candidates` times, of which the text with the most facts is kept. With
+`--tuned`, the file of benchmarks/tuning.py, also at the pace found there. Seconds are CPU seconds
+of a text, in batches of 32. What is in the folder is not done again.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from statistics import mean
 
 import contestants
 import pairs
-from contest import table
+from contest import now, table
 
 from sfumato.evaluation.loops import loop_rate
+from sfumato.evaluation.tuning.paces import pace_from_json
 from sfumato.models.checkpoints import Checkpoint
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.parts.constraints import Loops
@@ -105,11 +107,12 @@ def parts(data: Path) -> tuple[list[Description], list[Description], list[Descri
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Texts for some sets of facts, and passes of the network for each."""
+    """Texts for some sets of facts; passes of the network and CPU seconds for each."""
 
     facts: Sequence[Facts]
     texts: Sequence[str]
     passes: float = 0.0
+    seconds: float = 0.0
 
     @property
     def shares(self) -> dict[str, float]:
@@ -120,7 +123,8 @@ class Written:
         """A row of the table."""
         loops = loop_rate(self.texts, seed=pairs.SEED).value
         numbers = [loops, invented(self.facts, self.texts), *map(self.shares.__getitem__, kinds)]
-        return [name, str(len(self.texts)), f"{self.passes:.1f}", *(f"{x:.3f}" for x in numbers)]
+        spent = [f"{self.passes:.1f}", f"{self.seconds:.3f}"]
+        return [name, str(len(self.texts)), *spent, *(f"{x:.3f}" for x in numbers)]
 
 
 def policies(tokens: TokenSampler) -> dict[str, DecodingPolicy]:
@@ -139,9 +143,12 @@ def policies(tokens: TokenSampler) -> dict[str, DecodingPolicy]:
 
 def written(model: Checkpoint, facts: Sequence[Facts], policy: DecodingPolicy) -> Written:
     """One text for each set of facts."""
+    begin = now()
     samples = pairs.answers(model, [*map(prompt_of, facts)], policy)
+    seconds = (now() - begin).cpu / len(facts)
     texts = [sample.text for sample in samples]
-    return Written(facts=facts, texts=texts, passes=mean(one.passes for one in samples))
+    passes = mean(one.passes for one in samples)
+    return Written(facts=facts, texts=texts, passes=passes, seconds=seconds)
 
 
 def sets(part: Sequence[Description]) -> list[Facts]:
@@ -173,8 +180,9 @@ def best(facts: Sequence[Facts], written: Written) -> Written:
         max(found, key=lambda text, one=one: len(said(one, text)))
         for one, found in zip(facts, rounds, strict=True)
     ]
-    rounds_made = len(written.texts) / len(facts)
-    return Written(facts=facts, texts=texts, passes=written.passes * rounds_made)
+    made = len(written.texts) / len(facts)
+    spent = {"passes": written.passes * made, "seconds": written.seconds * made}
+    return Written(facts=facts, texts=texts, **spent)
 
 
 def main() -> None:
@@ -183,6 +191,7 @@ def main() -> None:
     parser.add_argument("--slack", type=int, default=8)
     parser.add_argument("--temperature", type=float, default=0.3)
     parser.add_argument("--candidates", type=int, default=8, help="at a temperature of 0.7")
+    parser.add_argument("--tuned", type=Path, help="what benchmarks/tuning.py wrote")
     options = parser.parse_args()
     learnt, aside, held = parts(options.data)
     cleaned = [(said(facts, text), text) for facts, text in learnt]
@@ -206,10 +215,11 @@ def main() -> None:
     facts = [one for one in sets(held) for _ in range(EACH)]
 
     def rival(facts: Sequence[Facts], temperature: float) -> Written:
-        prompts = [*map(prompt_of, facts)]
+        prompts, begin = [*map(prompt_of, facts)], now()
         texts = pairs.rival_answers(llama, model, prompts, temperature=temperature, length=LENGTH)
+        seconds = (now() - begin).cpu / len(facts)
         passes = mean(len(model.vocabulary.encode(text)) + 1 for text in texts)
-        return Written(facts=facts, texts=texts, passes=passes)
+        return Written(facts=facts, texts=texts, passes=passes, seconds=seconds)
 
     some = sets(held)
     rounds, count = some * options.candidates, f"best of {options.candidates}"
@@ -221,9 +231,12 @@ def main() -> None:
         "autoregressive": rival(facts, options.temperature),
         f"autoregressive, {count}": best(some, rival(rounds, 0.7)),
     }
+    if options.tuned:
+        pace = pace_from_json(json.loads(options.tuned.read_text())["by facts"]["pace"])
+        found["diffusion, at the tuned pace"] = written(model, facts, pace.of(ways[chosen]))
     kinds = [*found["people"].shares]
     rows = [answers.row(name, kinds) for name, answers in found.items()]
-    report = table(["text by", "n", "passes", "loops", "invented", *kinds], rows)
+    report = table(["text by", "n", "passes", "seconds", "loops", "invented", *kinds], rows)
     (options.out / "table.md").write_text(report + "\n", encoding="utf-8")
     for name, answers in found.items():
         (options.out / f"{name}.txt").write_text("\n".join(answers.texts), encoding="utf-8")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import facts
@@ -110,6 +111,9 @@ def main() -> None:
     parser.add_argument("--target", type=float, default=0.98)
     parser.add_argument("--level", type=float, default=0.9)
     parser.add_argument("--sets", type=int, default=600)
+    parser.add_argument(
+        "--quota", nargs="+", help="Threshold, EntropyBound, Factor; all if left out"
+    )
     parser.add_argument("--order", choices=sorted(ORDERS), default="margin")
     parser.add_argument("--guidance", type=float, default=0.5)
     parser.add_argument("--temperature", type=float, default=0.3)
@@ -117,6 +121,9 @@ def main() -> None:
     model = load(options.model)
     learnt, aside, held = facts.parts(options.data)
     among = paces(Order(by=ORDERS[options.order]))
+    if options.quota:
+        chosen = [one for one in among.families if type(one[0].quota).__name__ in options.quota]
+        among = replace(among, families=tuple(chosen))
     policy = DecodingPolicy(
         tokens=TokenSampler(temperature=options.temperature),
         guidance=ClassifierFree(scale=options.guidance) if options.guidance else None,
