@@ -75,7 +75,7 @@ class Stage:
         size: of the networks.
         device: where they stand.
         dtype: of their weights.
-        compiled: run `torch.compile` on what each sampler calls; sfumato on a GPU only.
+        compiled: run `torch.compile` on what each sampler calls.
     """
 
     size: Size
@@ -103,7 +103,7 @@ class Stage:
     def denoiser(self) -> EncoderDenoiser:
         """The encoder under sfumato's interface."""
         denoiser = EncoderDenoiser(self.network, mask=self.size.specials.mask).eval()
-        if self.compiled and self.device != "cpu":  # oneDNN's product cannot be traced
+        if self.compiled:
             denoiser.forward = torch.compile(denoiser.forward)  # type: ignore[method-assign]
         return denoiser
 

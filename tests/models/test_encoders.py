@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from shutil import which
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -204,3 +208,27 @@ def test_networks_without_a_head_for_tokens_are_refused_with_the_reason() -> Non
         EncoderDenoiser(BertForMaskedLM(BertConfig(**_sizes(), is_decoder=True)), mask=MASK)
     with pytest.raises(ModelError, match=r"id is 23.*ids 0\.\.22"):
         EncoderDenoiser(networks.network("bert"), mask=SIZE)
+
+
+COMPILED = """
+import torch
+from tests.models import networks
+for name in ("bert", "modernbert"):
+    denoiser = networks.denoiser(name)
+    compiled = torch.compile(denoiser.forward)
+    for length in (8, 9, 12):
+        x_t = torch.arange(2 * length).view(2, length) % 18 + 5
+        where = torch.arange(length).expand(2, -1) < 3
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(x_t, where), denoiser(x_t, where))
+print("the same")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(which("g++") is None, reason="torch.compile needs a compiler")
+@pytest.mark.timeout(600)
+def test_a_compiled_denoiser_gives_the_same_logits() -> None:
+    """In a process of its own: what checks shapes in these tests cannot be traced."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True)
+    assert done.stdout == "the same\n", done.stderr[-2000:]

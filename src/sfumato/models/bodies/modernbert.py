@@ -38,8 +38,11 @@ def _angles(body: Any, hidden: Tensor, position: Tensor) -> Mapping[str, Angles]
 def _project(layer: Any, hidden: Tensor, angles: Mapping[str, Angles]) -> Heads:  # noqa: ANN401
     own = layer.attn
     joint = own.Wqkv(layer.attn_norm(hidden)).unflatten(-1, (3, -1, own.head_dim))
-    turn = cast(Callable[..., Tensor], _Turn.apply)
-    joint = turn(joint, *(part.to(joint.dtype) for part in angles[layer.attention_type]))
+    cosine, sine = (part.to(joint.dtype) for part in angles[layer.attention_type])
+    if torch.is_grad_enabled():
+        joint = cast(Callable[..., Tensor], _Turn.apply)(joint, cosine, sine)
+    else:
+        _turn(joint[:, :2], (cosine, sine))
     query, key, value = joint.unbind(1)
     return query, key, value
 

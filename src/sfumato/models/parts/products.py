@@ -77,7 +77,8 @@ def fast_linear(device: torch.device, packed: Packed | None = None) -> AbstractC
         device: where the weights are.
         packed: weights of a run without gradients.
     """
-    if device.type != "cpu" or _ONEDNN is None or torch.is_autocast_enabled("cpu"):
+    plain = device.type != "cpu" or _ONEDNN is None or torch.is_autocast_enabled("cpu")
+    if plain or torch.compiler.is_compiling():  # the compiler chooses kernels of its own
         return nullcontext()
     return _OneDNN(packed)
 
