@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument(
         "--quota", nargs="+", help="Threshold, EntropyBound, Factor; all if left out"
     )
+    parser.add_argument("--skip", type=int, default=0, help="paces of a family, from the careful")
     parser.add_argument("--order", choices=sorted(ORDERS), default="margin")
     parser.add_argument("--guidance", type=float, default=0.5)
     parser.add_argument("--temperature", type=float, default=0.3)
@@ -121,9 +122,9 @@ def main() -> None:
     model = load(options.model)
     learnt, aside, held = facts.parts(options.data)
     among = paces(Order(by=ORDERS[options.order]))
-    if options.quota:
-        chosen = [one for one in among.families if type(one[0].quota).__name__ in options.quota]
-        among = replace(among, families=tuple(chosen))
+    kinds = options.quota or [type(family[0].quota).__name__ for family in among.families]
+    chosen = [one for one in among.families if type(one[0].quota).__name__ in kinds]
+    among = replace(among, families=tuple(family[options.skip :] for family in chosen))
     policy = DecodingPolicy(
         tokens=TokenSampler(temperature=options.temperature),
         guidance=ClassifierFree(scale=options.guidance) if options.guidance else None,
