@@ -6,7 +6,8 @@
 
 16 positions of 512 in 16 passes, and 64 of 2,048 in 64, spread over the document. A frozen
 context keeps what the encoder made of the untouched text and runs the edited positions only; it
-is made anew every k passes. k = 1 is exact and must write the same tokens. All take turns after
+is made anew every k passes. k = 1 is exact and must write the same tokens. LLaDA's sampler, which
+reads and projects the whole canvas at every pass, writes too with `--peer`. All take turns after
 every pass; seconds are CPU seconds on a CPU and seconds on the wall on a GPU.
 """
 
@@ -26,6 +27,7 @@ from typing import Any
 import torch
 from contest import Contestant, Spent, machine, race, ratio, table
 from networks import Size, base, modernbert, never_special
+from peers import llada
 from torch import Tensor
 
 from sfumato.models.checkpoints import load
@@ -37,6 +39,7 @@ from sfumato.sampling.loop import sample
 from sfumato.sampling.tasks.jobs import specials_of
 from sfumato.text.canvas import Canvas
 
+PEER = "LLaDA, restated"
 EXACT, ANEW, NEVER = "exact", "frozen, anew every {}", "frozen, never anew"
 REFRESH: tuple[int | None, ...] = (1, 2, 4, 8, 16, None)
 
@@ -60,11 +63,13 @@ class Editor:
         denoiser: exact.
         specials: its ids.
         text: tokens to cut documents from; empty for random ones.
+        peer: let LLaDA's sampler write too.
     """
 
     denoiser: EncoderDenoiser
     specials: Specials
     text: Sequence[int]
+    peer: bool = False
 
     def document(self, edit: Edit, seed: int) -> Canvas:
         """A stretch of text with masks at random places, or all of it random.
@@ -114,6 +119,9 @@ def contestants(
     for refresh in refreshes:
         name = NEVER if refresh is None else ANEW.format(refresh)
         runs[name] = partial(written, editor, canvas, edit, True, refresh)
+    if editor.peer:
+        network, mask = editor.denoiser.network, editor.specials.mask
+        runs[PEER] = partial(llada.fill, network, canvas.ids, steps=edit.editable, mask=mask)
     return [
         Contestant(
             name=name,
@@ -177,6 +185,7 @@ def editor_of(options: argparse.Namespace) -> Editor:
             denoiser=denoiser.to(options.device).eval(),
             specials=specials_of(model.vocabulary),
             text=ids,
+            peer=options.peer,
         )
     size = base(50_368)
     if options.quick:
@@ -184,7 +193,12 @@ def editor_of(options: argparse.Namespace) -> Editor:
     network = modernbert(size)
     never_special(network, size.specials)
     denoiser = EncoderDenoiser(network, mask=size.specials.mask)
-    return Editor(denoiser=denoiser.to(options.device).eval(), specials=size.specials, text=())
+    return Editor(
+        denoiser=denoiser.to(options.device).eval(),
+        specials=size.specials,
+        text=(),
+        peer=options.peer,
+    )
 
 
 def main(given: Sequence[str]) -> int:
@@ -194,6 +208,7 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="a small network, in seconds")
     parser.add_argument("--model", type=Path, help="a folder that `sfumato train` wrote")
     parser.add_argument("--text", type=Path, help="documents to edit, with --model")
+    parser.add_argument("--peer", action="store_true", help="beside LLaDA's sampler")
     parser.add_argument("--repeats", type=int, default=3, help="documents of each length")
     parser.add_argument("--refresh", type=int, nargs="+", help="passes; 0 for never")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

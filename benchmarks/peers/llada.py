@@ -11,6 +11,7 @@ Legend of shapes: `B` batch, `P` positions of the prompt, `L` positions of the c
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -45,17 +46,54 @@ def generate(
         attend: positions of the prompt that exist; None means all.
     """
     canvas = pad(prompt, (0, length), value=mask)
-    exists = {} if attend is None else {"attention_mask": pad(attend.long(), (0, length), value=1)}
-    steps_of_block = steps // (length // block)
+    exists = None if attend is None else pad(attend.long(), (0, length), value=1)
+    sampler = Race(network=network, mask=mask, temperature=temperature, generator=generator)
+    each = steps // (length // block)
     for end in range(prompt.shape[1] + block, canvas.shape[1] + 1, block):
-        total = (canvas[:, end - block : end] == mask).sum(1)
-        for step in range(steps_of_block):
-            count = total // steps_of_block + (step < total % steps_of_block)
-            logits = network(canvas, **exists).logits
-            drawn = (race(logits, temperature, generator) if temperature else logits).argmax(-1)
+        block_of = sampler.run(canvas, first=end - block, end=end, steps=each, exists=exists)
+        for canvas in block_of:
+            yield canvas
+
+
+@torch.no_grad()
+def fill(
+    network: nn.Module, canvas: Int[Tensor, "B L"], *, steps: int, mask: int
+) -> Iterator[Int[Tensor, "B L"]]:
+    """The same for masks that stand anywhere in a text, in one block, at temperature 0.
+
+    Args:
+        network: a masked language model of transformers.
+        canvas: text and masks.
+        steps: passes in all.
+        mask: id of the mask token.
+    """
+    sampler = Race(network=network, mask=mask, temperature=0.0, generator=torch.Generator())
+    yield from sampler.run(canvas, first=0, end=canvas.shape[1], steps=steps, exists=None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Race:
+    """How positions of a block are drawn and kept."""
+
+    network: nn.Module
+    mask: int
+    temperature: float
+    generator: torch.Generator
+
+    def run(
+        self, canvas: Tensor, *, first: int, end: int, steps: int, exists: Tensor | None
+    ) -> Iterator[Tensor]:
+        """The canvas after each pass over a block."""
+        given = {} if exists is None else {"attention_mask": exists}
+        total = (canvas[:, first:end] == self.mask).sum(1)
+        for step in range(steps):
+            count = total // steps + (step < total % steps)
+            logits = self.network(canvas, **given).logits
+            hot = self.temperature > 0
+            drawn = (race(logits, self.temperature, self.generator) if hot else logits).argmax(-1)
             sure = logits.softmax(-1).gather(-1, drawn[..., None])[..., 0]
             sure[:, end:] = -torch.inf
-            sure = torch.where(canvas == mask, sure, -torch.inf)
+            sure = torch.where(canvas == self.mask, sure, -torch.inf)
             canvas = torch.where(surest(sure, count), drawn, canvas)
             yield canvas
 
