@@ -10,7 +10,7 @@ from typing import Any
 from sfumato.evaluation.perplexity import elbo_by_group
 from sfumato.evaluation.records import Metric, measured
 from sfumato.models.checkpoints import Checkpoint
-from sfumato.models.storage.settings import digest_of
+from sfumato.models.storage.durable import digest_of
 from sfumato.noise.times import Stratified
 from sfumato.text.batching import Example
 from sfumato_apps.notes import Notes

@@ -11,8 +11,9 @@ import yaml
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from sfumato.errors import SfumatoError, UsageError
+from sfumato.training.keeping.checkpoints import last_checkpoint
 from sfumato.training.sharing.stopping import StopOnSignal
-from sfumato.training.trainer import DiffusionTrainer, last_checkpoint
+from sfumato.training.trainer import DiffusionTrainer
 from sfumato_apps import ranks
 from sfumato_apps.notes import Notes
 

@@ -20,7 +20,7 @@ from transformers import AutoModelForMaskedLM
 
 from sfumato.models.checkpoints import SHIPPED, load
 from sfumato.sampling.tasks import write
-from sfumato.training.trainer import last_checkpoint
+from sfumato.training.keeping.checkpoints import last_checkpoint
 
 # Without held-out texts nothing is measured and no answer is written, which is what takes time.
 BLIND = ["--valid-fraction", "0", "--probed", "0"]

@@ -12,9 +12,8 @@ import torch
 from tests.training import worlds
 from transformers import TrainerCallback
 
-from sfumato.errors import ResourceError
+from sfumato.training.keeping.checkpoints import last_checkpoint
 from sfumato.training.sharing.stopping import StopOnSignal
-from sfumato.training.trainer import last_checkpoint
 
 
 def _weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -106,24 +105,6 @@ def test_moving_average_is_the_average(tmp_path: Path) -> None:
     assert not torch.equal(got, seen[-1])
 
 
-def test_loss_that_is_not_finite_stops_with_good_weights(tmp_path: Path) -> None:
-    """The step with the bad loss is named; the weights before it survive."""
-
-    class Poison(TrainerCallback):
-        def on_step_begin(self, args, state, control, *, model, **kwargs):
-            if state.global_step == 2:
-                self.good = _weights(model)
-                model.forward_hook = model.register_forward_hook(lambda *_: _[-1] * torch.nan)
-
-    poison = Poison()
-    run = worlds.trainer(tmp_path)
-    run.add_callback(poison)
-    with pytest.raises(ResourceError, match="nan at step 3"):
-        run.train()
-    for name, value in _weights(run.model).items():
-        assert torch.equal(value, poison.good[name]), name
-
-
 def test_ctrl_c_finishes_the_step_and_saves(tmp_path: Path) -> None:
     """A SIGINT during step 2 of 6 leaves a complete checkpoint-2 and nothing later."""
 
@@ -139,20 +120,6 @@ def test_ctrl_c_finishes_the_step_and_saves(tmp_path: Path) -> None:
         run.train()
     assert stop.stopped == signal.SIGINT
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
-
-
-def test_checkpoint_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
-    """Only a folder with `trainer_state.json`, which is written last, is complete."""
-    for name, complete in (
-        ("checkpoint-2", True),
-        ("checkpoint-10", True),
-        ("checkpoint-12", False),
-    ):
-        (tmp_path / name).mkdir()
-        if complete:
-            (tmp_path / name / "trainer_state.json").write_text("{}")
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
-    assert last_checkpoint(tmp_path / "checkpoint-2") is None
 
 
 def test_journal_survives_a_cut_line(tmp_path: Path) -> None:

@@ -24,14 +24,12 @@ class WeightAverage(TrainerCallback):
         model: the denoiser that is trained.
         decay: share of the average kept at each step, in (0, 1). During the first steps the
             decay is lower, (1 + n) / (10 + n), so that the start is forgotten.
-        directory: the run's folder; checkpoints in it carry the average.
     """
 
-    def __init__(self, model: nn.Module, *, decay: float, directory: Path) -> None:
+    def __init__(self, model: nn.Module, *, decay: float) -> None:
         if not 0 < decay < 1:
             raise UsageError(f"the averaging decay must lie strictly between 0 and 1, got {decay}")
         self.decay = decay
-        self.directory = directory
         self.average = AveragedModel(model, multi_avg_fn=_average(decay))
         self.average.eval()
 
@@ -43,13 +41,9 @@ class WeightAverage(TrainerCallback):
         self.average.multi_avg_fn = _average(min(self.decay, (1 + steps) / (10 + steps)))
         self.average.update_parameters(cast(nn.Module, Whole(network=kwargs["model"])))
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Writes the average into the checkpoint that was just saved."""
-        folder = self.directory / f"checkpoint-{state.global_step}"
-        if state.is_world_process_zero and folder.is_dir():
-            safetensors.torch.save_model(self.average, str(folder / AVERAGE_FILE))
+    def save(self, folder: Path) -> None:
+        """Writes the average into a checkpoint."""
+        safetensors.torch.save_model(self.average, str(folder / AVERAGE_FILE))
 
     def load(self, checkpoint: Path) -> None:
         """Restores the average of a checkpoint."""

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
+from transformers import TrainingArguments
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ADAMW_SHARE = 0.3
@@ -162,3 +163,18 @@ def parameter_groups(
         {"params": vectors, "lr": beside, "weight_decay": 0.0, "orthogonal": False},
     ]
     return [group for group in groups if group["params"]]
+
+
+def new_optimizer(model: nn.Module, args: TrainingArguments, *, muon: bool) -> Muon:
+    """Muon, or AdamW for everything, as the Trainer's arguments say.
+
+    Args:
+        model: the denoiser.
+        args: step size, decay and betas; bf16 makes Muon iterate in it.
+        muon: use Muon for the matrices of the body.
+    """
+    rate, decay = args.learning_rate, args.weight_decay
+    groups = parameter_groups(model, lr=rate, weight_decay=decay, orthogonal=muon)
+    betas = (args.adam_beta1, args.adam_beta2)
+    dtype = torch.bfloat16 if args.bf16 else torch.float32
+    return Muon(groups, lr=rate, betas=betas, iterates=dtype)

@@ -1,14 +1,15 @@
 """`transformers.Trainer` with the diffusion objective.
 
 What is ours: noise drawn once for the global batch, the loss divided by the global batch's
-items, a validation ELBO, a journal. What is the Trainer's: optimisation,
-schedules, mixed precision, accumulation, sharding, logging integrations, resume.
+items, a validation ELBO, a journal, and what `keeping` does about faults. What is the Trainer's:
+optimisation, schedules, mixed precision, accumulation, sharding, logging integrations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,19 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from sfumato.errors import ResourceError, UsageError
+from sfumato.errors import UsageError
 from sfumato.models.parts.attention import spell_out_attention
 from sfumato.training.averaging import WeightAverage
 from sfumato.training.journal import Journal, JournalCallback
-from sfumato.training.muon import Muon, parameter_groups
+from sfumato.training.keeping.checkpoints import WEIGHTS_FILE, check, step_of
+from sfumato.training.keeping.resuming import load_random, load_training, save_checkpoint
+from sfumato.training.keeping.room import Room
+from sfumato.training.keeping.sound import SoundSteps, named, poisoned
+from sfumato.training.muon import new_optimizer
 from sfumato.training.objectives import Encoded, Learning, Noised, Reporting, stage_of
-from sfumato.training.sharing.rows import LengthBuckets, Share, alone, read_alike, shares
-from sfumato.training.sharing.weights import BF16, Gathered
+from sfumato.training.sharing.rows import LengthBuckets, alone, read_alike, shares
+from sfumato.training.sharing.weights import gathered
 
-WEIGHTS_FILE = "model.safetensors"
 _COUNTS = "counts"
 Composer = Callable[[Sequence[Any], torch.Generator], Any]
 Validation = Callable[[nn.Module], dict[str, float]]
@@ -47,11 +51,14 @@ class DiffusionTrainer(Trainer):
             layouts that are dear, such as images to encode. Otherwise each does so for the global
             batch, and any number of processes take the same steps.
         decay: of the exponential moving average; 0 keeps none.
+        max_nonfinite: how many steps whose loss or gradient is not finite may be left out.
         validation: measures a model on the validation split; its numbers are logged as `eval_*`.
 
     Raises:
-        ResourceError: the loss became infinite or not a number; the weights are still those
-            of the last good step.
+        UsageError: DeepSpeed, or `load_best_model_at_end`: both read files that are no checkpoints
+            of ours.
+        ResourceError: more steps than may be were not finite, memory gave out, or a checkpoint
+            cannot be written; the weights are those of the last good step.
     """
 
     def __init__(
@@ -65,6 +72,7 @@ class DiffusionTrainer(Trainer):
         muon: bool = False,
         apart: bool = False,
         decay: float = 0.0,
+        max_nonfinite: int = 3,
         validation: Validation | None = None,
     ) -> None:
         args.remove_unused_columns = False
@@ -84,12 +92,22 @@ class DiffusionTrainer(Trainer):
             train_dataset=examples,
             eval_dataset=examples[:1],
         )
+        if self.is_deepspeed_enabled or args.load_best_model_at_end:
+            unsafe = "DeepSpeed and load_best_model_at_end read pickles"
+            raise UsageError(f"{unsafe}: shard with FSDP2, and keep the moving average")
         self.loss_is_scaled_for_ga = True
-        directory = Path(str(args.output_dir))
-        self.journal = Journal(directory)
+        self.room = Room(rows=args.train_batch_size, processes=args.world_size)
+        self.journal = Journal(Path(str(args.output_dir)))
+        tell = self.journal.write if args.should_save else lambda *_: None
+        self.sound = SoundSteps(most=max_nonfinite, tell=tell)
         self.add_callback(JournalCallback(self.journal))
-        self.average = WeightAverage(denoiser, decay=decay, directory=directory) if decay else None
-        self._gathered = self._gather_to(denoiser)
+        self.average = WeightAverage(denoiser, decay=decay) if decay else None
+        averaged = None if self.average is None else self.average.average
+        self._gathered = (
+            gathered(denoiser, self.accelerator, averaged, bf16=args.bf16)
+            if self.is_fsdp_enabled
+            else None
+        )
         for callback in (self.average, self._gathered):
             if callback is not None:
                 self.add_callback(callback)
@@ -103,27 +121,19 @@ class DiffusionTrainer(Trainer):
             return self.average.average.module
         return self._network if self._gathered is None else self._gathered.network
 
-    def _gather_to(self, denoiser: nn.Module) -> Gathered | None:
-        """Where the weights come together, if the processes are to hold shards of them."""
-        if not self.is_fsdp_enabled:
-            return None
-        if not self.accelerator.is_fsdp2:
-            raise UsageError("expected fsdp_version: 2 in accelerate's configuration, got 1")
-        if self.args.bf16:
-            self.accelerator.state.fsdp_plugin.mixed_precision_policy = BF16
-        if self.average is None:
-            return Gathered(denoiser, device=self.args.device)
-        self.average.average.to(self.args.device)
-        return Gathered(denoiser, device=torch.device("cpu"))
-
     @property
     def _network(self) -> nn.Module:
         assert self.model is not None
         return self.model
 
     def resume(self, checkpoint: Path) -> None:
-        """Goes on from a checkpoint of this run: the same steps as if it had never stopped."""
-        step = int(checkpoint.name.rsplit("-", 1)[1])
+        """Goes on from a checkpoint of this run: the same steps as if it had never stopped.
+
+        Raises:
+            ModelError: the checkpoint is not what was written.
+        """
+        check(checkpoint)
+        step = step_of(checkpoint)
         if self.args.should_save:
             self.journal.rewind(step)
         if self.average is not None:
@@ -144,6 +154,8 @@ class DiffusionTrainer(Trainer):
         process, processes = self.args.process_index, self.args.world_size
         own = shares([len(group) for group in groups], process=process, processes=processes)
         examples = [example for group in groups for example in group]
+        self.room.begin()
+        self.sound.begin(self.state.global_step + 1, partial(named, examples, self.examples))
         key = (self.args.seed * 1_000_003 + self.state.global_step) * 4099
         if self.apart:
             examples = [example for one in own for example in examples[one.start : one.stop]]
@@ -156,7 +168,23 @@ class DiffusionTrainer(Trainer):
         if self.apart and processes > 1:
             counted = [part.items for part, one in zip(micro, own, strict=True) if one.counts]
             items = self.accelerator.gather(torch.stack([0 * items, *counted]).sum()).sum()
-        return [_as_dict(part, one) for part, one in zip(micro, own, strict=True)], items
+        counts = [{_COUNTS: torch.tensor(float(one.counts))} for one in own]
+        return [_as_dict(part) | one for part, one in zip(micro, counts, strict=True)], items
+
+    def training_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """One micro-batch, in pieces if memory asks for it."""
+        step, counts = super().training_step, inputs.pop(_COUNTS)
+        assert self._kind is not None
+
+        def take(piece: Noised) -> Tensor:
+            return step(model, {**_as_dict(piece), _COUNTS: counts}, num_items_in_batch)
+
+        return self.sound.heard(self.room.take(self._kind(**inputs), take, model.zero_grad))
 
     def compute_loss(
         self,
@@ -170,14 +198,12 @@ class DiffusionTrainer(Trainer):
         assert self._kind is not None
         counts = inputs.pop(_COUNTS)
         loss = counts * self.objective(model, self._kind(**inputs)) / num_items_in_batch
-        if not torch.isfinite(loss):
-            raise ResourceError(
-                f"the loss is {loss.item()} at step {self.state.global_step + 1}: the learning "
-                f"rate ({self._get_learning_rate():.2g}) may be too high, or the data broken; "
-                "the weights of the last good step are kept"
-            )
-        scaled: Tensor = loss * self.accelerator.num_processes
-        return scaled
+        return poisoned(loss * self.accelerator.num_processes)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:  # noqa: ANN401
+        norm = super()._get_grad_norm(model, grad_norm)
+        self.sound.measured(float(norm))
+        return norm
 
     def get_train_dataloader(self) -> DataLoader[list[Encoded]]:
         """Global micro-batches; each process takes its rows when they are noised."""
@@ -193,15 +219,8 @@ class DiffusionTrainer(Trainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Muon or AdamW over matrices, tables and vectors."""
         if self.optimizer is None:
-            groups = parameter_groups(
-                model or self._network,
-                lr=self.args.learning_rate,
-                weight_decay=self.args.weight_decay,
-                orthogonal=self.muon,
-            )
-            betas = (self.args.adam_beta1, self.args.adam_beta2)
-            dtype = torch.bfloat16 if self.args.bf16 else torch.float32
-            self.optimizer = Muon(groups, lr=self.args.learning_rate, betas=betas, iterates=dtype)
+            self.optimizer = new_optimizer(model or self._network, self.args, muon=self.muon)
+            self.optimizer.register_step_pre_hook(self.sound.before_step)
         return self.optimizer
 
     def evaluate(
@@ -241,6 +260,21 @@ class DiffusionTrainer(Trainer):
             folder.mkdir(parents=True, exist_ok=True)
             safetensors.torch.save_model(model, str(folder / WEIGHTS_FILE))
 
+    def _save_checkpoint(self, model: nn.Module, trial: object) -> None:
+        self.store_flos()
+        save_checkpoint(self, self._whole(), self.average, skipped=self.sound.skipped)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            self.sound.skipped = load_training(self, Path(checkpoint))
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """`_load_optimizer_and_scheduler` has loaded it."""
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_random(self.args, Path(checkpoint))
+
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
     ) -> None:
@@ -261,20 +295,5 @@ class DiffusionTrainer(Trainer):
         return self._gathered.gather(self._network)
 
 
-def _as_dict(prepared: Any, share: Share) -> dict[str, Tensor]:  # noqa: ANN401
-    found = {field.name: getattr(prepared, field.name) for field in fields(prepared)}
-    return {**found, _COUNTS: torch.tensor(float(share.counts))}
-
-
-def last_checkpoint(directory: Path) -> Path | None:
-    """The newest complete checkpoint of a run, None if there is none.
-
-    The Trainer writes `trainer_state.json` last, so a folder without it was cut off by a crash
-    and is passed over.
-    """
-    found = [
-        path
-        for path in directory.glob("checkpoint-*")
-        if path.name.rsplit("-", 1)[1].isdigit() and (path / "trainer_state.json").is_file()
-    ]
-    return max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+def _as_dict(prepared: Any) -> dict[str, Tensor]:  # noqa: ANN401
+    return {field.name: getattr(prepared, field.name) for field in fields(prepared)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 import sfumato
 from sfumato.errors import ModelError, UsageError
+from sfumato.models.storage.durable import digest_of
 from sfumato.models.storage.folders import first_line, read_json
 from sfumato.noise import gaussian, log_snr, schedules
 from sfumato.noise.gaussian import GaussianProcess
@@ -212,9 +212,3 @@ def _front(metadata: Mapping[str, Any]) -> str:
     if known:
         lines.append(f"language: [{', '.join(known)}]")
     return "".join(f"{line}\n" for line in lines)
-
-
-def digest_of(path: Path) -> str:
-    """The sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

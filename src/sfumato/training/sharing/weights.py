@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from itertools import chain
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from sfumato.errors import UsageError
 
 # Weights travel in bfloat16; autocast does the rest as without shards. accelerate's own policy
 # would round times, losses and the sums of gradients as well.
@@ -47,6 +50,30 @@ class Whole:
     def buffers(self) -> Iterator[Tensor]:
         """Its buffers, in their order."""
         return map(_whole, self.network.buffers())
+
+
+def gathered(
+    denoiser: nn.Module, accelerator: Accelerator, average: nn.Module | None, *, bf16: bool
+) -> Gathered:
+    """Where the weights come together, if the processes are to hold shards of them.
+
+    Args:
+        denoiser: before it is cut.
+        accelerator: cuts it.
+        average: of the weights, which evaluations need on the device.
+        bf16: train in mixed precision.
+
+    Raises:
+        UsageError: another version of FSDP.
+    """
+    if not accelerator.is_fsdp2:
+        raise UsageError("expected fsdp_version: 2 in accelerate's configuration, got 1")
+    if bf16:
+        accelerator.state.fsdp_plugin.mixed_precision_policy = BF16
+    if average is None:
+        return Gathered(denoiser, device=accelerator.device)
+    average.to(accelerator.device)
+    return Gathered(denoiser, device=torch.device("cpu"))
 
 
 class Gathered(TrainerCallback):

@@ -1,0 +1,1 @@
+"""What a training needs to go on after a fault: whole checkpoints, sound steps, room."""
