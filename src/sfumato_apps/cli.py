@@ -1,6 +1,6 @@
 """The command `sfumato`: data on stdout, everything else on stderr.
 
-Exit codes: 0 done, 2 usage, 3 data, 4 model, 5 resource, 130 interrupted.
+Exit codes: 0 done, 2 usage, 3 data, 4 model, 5 resource, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from sfumato.errors import SfumatoError
+from sfumato.errors import ResourceError, SfumatoError
 from sfumato_apps.choices import DEVICE, WEIGHTS
 from sfumato_apps.signatures import Recipe, as_command
 from sfumato_apps.words import SeveralValues, TwoWords
@@ -116,6 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        print(f"sfumato: {error}", file=sys.stderr)
+        sys.exit(ResourceError.exit_code)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,8 @@ class Distillation:
     max_length: int
     bf16: bool
     on_bad_line: str
+    max_line_bytes: int
+    max_nonfinite: int
     seed: int
 
 
@@ -70,7 +72,7 @@ def follow(plan: Distillation) -> None:
         raise UsageError(f"expected steps ≥ 1 and rounds ≥ 1, got {plan.steps} and {plan.rounds}")
     notes = Notes()
     plan = replace(plan, bf16=runs.bf16_helps(wanted=plan.bf16, notes=notes))
-    runs.checkpoint_to_resume(plan.out, resume=False)
+    runs.checkpoint_to_resume(plan.out, resume=False, notes=notes)
     device = PartialState(cpu=ranks.share_cpus()).device
     teacher = open_writer(plan.model, device=device)
     if isinstance(teacher, LatentCheckpoint):
@@ -89,11 +91,11 @@ def follow(plan: Distillation) -> None:
 
 def _examples(plan: Distillation, words: Vocabulary, length: int, notes: Notes) -> list[Example]:
     corpus = read_corpus(
-        [parse_source(text) for text in plan.data],
+        [parse_source(text, max_line_bytes=plan.max_line_bytes) for text in plan.data],
         [],
         fraction=0.0,
         most=0,
-        skip_bad=plan.on_bad_line == "skip",
+        skip_bad=notes.skips(plan.on_bad_line),
         seed=plan.seed,
         notes=notes,
     )
@@ -175,6 +177,7 @@ def _trained(
         ),
         muon=plan.optimizer == "muon",
         decay=plan.average,
+        max_nonfinite=plan.max_nonfinite,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ProgressLines(notes))
@@ -184,6 +187,7 @@ def _trained(
     if stop.stopped is not None:
         raise runs.Interrupted(
             f"stopped at step {trainer.state.global_step} of {plan.steps}: begin again, or ask for "
-            "fewer steps"
+            "fewer steps",
+            by=stop.stopped,
         )
     return trainer.best_weights.eval()

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from sfumato.errors import DataError, UnusableError
+from sfumato.errors import DataError, UnusableError, UsageError
 from sfumato.models.checkpoints import Checkpoint
 from sfumato.models.latent.storage import LatentCheckpoint
 from sfumato.sampling.tasks import write
@@ -42,14 +42,38 @@ class Notes:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.silent = silent or not ranks.is_first()
         self.skipped: dict[str, Skipped] = {}
+        self._most: int | None = None
 
     def say(self, text: str) -> None:
         """One line."""
         if not self.silent:
             self.console.print(text, markup=False)
 
+    def skips(self, on_bad_line: str) -> bool:
+        """Whether records that cannot be read are left out: skip, or skip:N for at most N.
+
+        Raises:
+            UsageError: another word.
+
+        Example:
+            >>> Notes().skips("skip:3"), Notes().skips("error")
+            (True, False)
+        """
+        kind, _, most = on_bad_line.partition(":")
+        known = on_bad_line in ("error", "skip") or (kind == "skip" and most.isdecimal())
+        if not known:
+            raise UsageError(
+                f"--on-bad-line: expected error, skip, or skip:N for at most N, got {on_bad_line!r}"
+            )
+        self._most = int(most) if most else None
+        return kind == "skip"
+
     def skip(self, error: DataError) -> None:
-        """Notes a record that is left out; the first one of each reason in full."""
+        """Notes a record that is left out; the first one of each reason in full.
+
+        Raises:
+            DataError: more records cannot be read than may be left out.
+        """
         reason, place = "cannot be read", str(error)
         if isinstance(error, UnusableError):
             reason, place = error.reason, error.place
@@ -57,6 +81,12 @@ class Notes:
             self.say(f"skipped: {error}")
         before = self.skipped.get(reason, Skipped(records=0, first=place))
         self.skipped[reason] = Skipped(records=before.records + 1, first=before.first)
+        unusable = isinstance(error, UnusableError)
+        if self._most is not None and not unusable and before.records >= self._most:
+            raise DataError(
+                f"{error}; {before.records} such records were skipped before, and no more may be "
+                "(--on-bad-line)"
+            ) from error
 
     def skip_unusable(self, error: DataError) -> None:
         """Notes a record that is of no use; one that cannot be read is an error."""

@@ -39,6 +39,8 @@ class Plan:
     answers: int
     bf16: bool
     on_bad_line: str
+    max_line_bytes: int
+    max_nonfinite: int
     seed: int
     resume: bool
     optimizer: str | None = None

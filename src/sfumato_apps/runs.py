@@ -10,8 +10,10 @@ import torch
 import yaml
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
-from sfumato.errors import SfumatoError, UsageError
-from sfumato.training.keeping.checkpoints import last_checkpoint
+from sfumato.errors import ResourceError, SfumatoError, UsageError
+from sfumato.models.storage.durable import write_text
+from sfumato.models.storage.folders import first_line
+from sfumato.training.keeping.checkpoints import checkpoints, last_checkpoint
 from sfumato.training.sharing.stopping import StopOnSignal
 from sfumato.training.trainer import DiffusionTrainer
 from sfumato_apps import ranks
@@ -31,26 +33,40 @@ SETTINGS_FILES = {name: f"{name.replace(' ', '-')}.yaml" for name in _RECIPES}
 
 
 class Interrupted(SfumatoError):
-    """A run was stopped by a signal after it had saved."""
+    """A run was stopped by a signal after it had saved; the exit code names the signal.
 
-    exit_code = 130
+    Args:
+        message: what was saved, and how to go on.
+        by: the signal.
+    """
+
+    def __init__(self, message: str, *, by: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + by
 
 
-def checkpoint_to_resume(out: Path, *, resume: bool) -> Path | None:
-    """The checkpoint to go on from, None for a new run.
+def checkpoint_to_resume(out: Path, *, resume: bool, notes: Notes) -> Path | None:
+    """The last good checkpoint, None for a new run.
+
+    Args:
+        out: the run's folder.
+        resume: go on with the run in it.
+        notes: is told of newer checkpoints that are broken.
 
     Raises:
         UsageError: there is nothing to resume, or a new run would overwrite an old one.
     """
-    found = last_checkpoint(out)
-    if resume and found is None:
-        raise UsageError(f"nothing to resume: {out} holds no complete checkpoint")
+    if resume:
+        found = last_checkpoint(out, say=notes.say)
+        if found is None:
+            raise UsageError(f"nothing to resume: {out} holds no complete checkpoint")
+        return found
     begun = any((out / name).exists() for name in SETTINGS_FILES.values())
-    if not resume and (found is not None or begun):
+    if begun or checkpoints(out):
         raise UsageError(
             f"{out} already holds a run: add --resume to go on with it, or choose another folder"
         )
-    return found
+    return None
 
 
 def bf16_helps(*, wanted: bool, notes: Notes) -> bool:
@@ -71,7 +87,7 @@ def write_run(recipe: str, settings: Mapping[str, Any], out: Path) -> None:
     """Writes the settings, so that the run can be resumed from `out`."""
     text = yaml.safe_dump({"recipe": recipe, **settings}, sort_keys=False, allow_unicode=True)
     path = out / SETTINGS_FILES[recipe]
-    path.write_text(f"# sfumato {recipe} --preset {path}\n{text}", encoding="utf-8")
+    write_text(path, f"# sfumato {recipe} --preset {path}\n{text}")
 
 
 def carry_out(
@@ -108,6 +124,10 @@ def carry_out(
                 trainer.resume(resumed)
             if stop.stopped is None:
                 found |= conclude()
+        except torch.OutOfMemoryError as error:
+            raise ResourceError(
+                f"out of memory: {first_line(error)}; choose a smaller --batch or --max-length"
+            ) from error
         finally:
             found["steps"] = trainer.state.global_step
             if ranks.is_first():
@@ -116,6 +136,7 @@ def carry_out(
         path = out / SETTINGS_FILES[recipe]
         raise Interrupted(
             f"stopped at step {trainer.state.global_step} and saved; "
-            f"go on with: sfumato {recipe} --preset {path} --resume"
+            f"go on with: sfumato {recipe} --preset {path} --resume",
+            by=stop.stopped,
         )
     notes.say(f"saved {out}")

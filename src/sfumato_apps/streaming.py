@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from sfumato.errors import DataError, SfumatoError, UsageError
+from sfumato.errors import DataError, ResourceError, SfumatoError, UsageError
 from sfumato.text.vocabulary import lone_surrogate
+from sfumato_apps.owning import locked
 from sfumato_apps.shares import ALONE, Share
 
 Say = Callable[[str], None]
@@ -78,33 +79,35 @@ def work_off(
     Raises:
         DataError: the source cannot be read.
         UsageError: the target holds something else, or results of another source.
+        ResourceError: another process writes the target.
     """
     try:
         opened = source.open("rb")
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error.strerror}") from error
     part = share.part(target)
-    with opened as file:
+    with opened as file, part.open("ab") as out:
+        if not locked(out):
+            raise ResourceError(f"another process writes {part}: name another --output")
         lines = share.own(_lines(file, source, field))
         done = _resume(part, lines, source, fits)
         if done:
             say(f"{part} has {done} lines: going on after them")
-        return _go_on(work(lines), part, done=done, texts=texts, say=say)
+        return _go_on(work(lines), out, done=done, texts=texts, say=say)
 
 
 def _go_on(
-    records: Iterator[Record], target: Path, *, done: int, texts: int, say: Say
+    records: Iterator[Record], file: IO[bytes], *, done: int, texts: int, say: Say
 ) -> tuple[int, int]:
     errors, before, began = 0, done, time.monotonic()
-    with target.open("ab") as file:
-        for record in records:
-            file.write((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8"))
-            file.flush()
-            errors += "error" in record
-            done += 1
-            if done % _SAID_EVERY == 0:
-                pace = texts * (done - before) / max(1e-9, time.monotonic() - began)
-                say(f"{done} lines, {pace:.1f} texts a second")
+    for record in records:
+        file.write((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8"))
+        file.flush()
+        errors += "error" in record
+        done += 1
+        if done % _SAID_EVERY == 0:
+            pace = texts * (done - before) / max(1e-9, time.monotonic() - began)
+            say(f"{done} lines, {pace:.1f} texts a second")
     return done, errors
 
 
@@ -165,8 +168,6 @@ def _worked(lines: Sequence[Line], work: Callable[[list[str]], list[Record]]) ->
 
 def _resume(target: Path, lines: Iterator[Line], source: Path, fits: Fits) -> int:
     """Drops a torn last line of the target and skips the lines that it has results of."""
-    if not target.exists():
-        return 0
     done, whole, row = 0, 0, b""
     last: Line | None = None
     with target.open("r+b") as file:

@@ -71,15 +71,15 @@ def follow(plan: Plan) -> None:
     """
     notes = Notes()
     plan = replace(plan, bf16=runs.bf16_helps(wanted=plan.bf16, notes=notes))
-    resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
-    sources = [parse_source(text) for text in plan.data]
+    resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume, notes=notes)
+    sources = [parse_source(text, max_line_bytes=plan.max_line_bytes) for text in plan.data]
     parse_mix(plan.mix, sources)  # a mistake in it should not wait until everything is read
     corpus = read_corpus(
         sources,
-        [parse_source(text) for text in plan.valid or []],
+        [parse_source(text, max_line_bytes=plan.max_line_bytes) for text in plan.valid or []],
         fraction=plan.valid_fraction,
         most=plan.valid_texts,
-        skip_bad=plan.on_bad_line == "skip",
+        skip_bad=notes.skips(plan.on_bad_line),
         seed=plan.seed,
         notes=notes,
     )
@@ -226,6 +226,7 @@ def _trainer(plan: Plan, start: Checkpoint, material: Material) -> tuple[Diffusi
         ),
         muon=plan.muon,
         decay=plan.average,
+        max_nonfinite=plan.max_nonfinite,
         validation=run.validation_of(start, material.held, plan.seed),
     )
     return trainer, steps

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sfumato.errors import DataError
+from sfumato.errors import DataError, UsageError
 from sfumato.text.batching import encode
 from sfumato.text.corpora import Source
 from sfumato.text.dialogue import Message
@@ -146,3 +146,26 @@ def test_what_cannot_be_learnt_is_skipped_when_it_is_encoded() -> None:
     part = TrainSplit(records=tuple(chain([talk(*EN)], [talk("a " * 90, "b")] * 2)))
     assert len(encode_all(part, WORDS, 64, notes)) == 1
     assert notes.as_json() == {"answer cut away": {"records": 2, "first": ""}}
+
+
+@pytest.mark.parametrize(("word", "most"), [("skip", 9), ("skip:2", 2), ("skip:1", 1)])
+def test_so_many_bad_lines_are_skipped_and_no_more(tmp_path: Path, word: str, most: int) -> None:
+    """Nine bad lines; a message that was labelled bad is no bad line and does not count."""
+    rows = ['{"text": "a"}', *['{"txet": "b"}'] * 9]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(rows))
+    notes = Notes(silent=True)
+    options = {"fraction": 0.0, "most": 9, "skip_bad": notes.skips(word), "seed": 0}
+    if most == 9:
+        read_corpus([Source(path=str(path))], [], **options, notes=notes)
+        assert notes.as_json()["cannot be read"]["records"] == 9
+        return
+    with pytest.raises(DataError, match=rf"a.jsonl:{most + 2}: .*; {most} such records were skip"):
+        read_corpus([Source(path=str(path))], [], **options, notes=notes)
+
+
+@pytest.mark.parametrize("word", ["ignore", "skip:", "skip:-1", "skip:x", "error:3"])
+def test_other_words_for_bad_lines_are_refused(word: str) -> None:
+    with pytest.raises(UsageError, match="expected error, skip, or skip:N"):
+        Notes(silent=True).skips(word)
+    assert not Notes(silent=True).skips("error")

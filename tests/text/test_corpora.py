@@ -188,6 +188,32 @@ def test_faults_of_json_files_and_tables(tmp_path: Path) -> None:
     assert fault(put(tmp_path, "o.csv", 'text\n"a\n')).startswith("o.csv:2: ")
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt", "a.json", "a.jsonl.gz"])
+def test_a_line_that_is_too_long_is_a_bad_row(tmp_path: Path, name: str) -> None:
+    """It is never held as a whole, and the lines after it keep their numbers."""
+    text = b'{"text": "a"}\n{"text": "' + b"b" * 2000 + b'"}\n{"text": "c"}\n{"text": 3}\n'
+    path = put(tmp_path, name, gzip.compress(text) if name.endswith("gz") else text)
+    told: list[str] = []
+    source = Source(path=path, max_line_bytes=1000)
+    found = list(read(source, on_bad=lambda error: told.append(str(error))))
+    assert [record.origin for record in found][:2] == [f"{path}:1", f"{path}:3"]
+    assert told[0].startswith(f"{path}:2: the line is longer than 1000 bytes")
+    assert "--max-line-bytes" in told[0]
+    with pytest.raises(DataError, match=":2: the line is longer than 1000 bytes"):
+        list(read(source))
+    assert len(list(read(Source(path=path), on_bad=lambda _: None))) == len(found) + 1
+
+
+def test_a_line_may_be_as_long_as_the_bound(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.txt", "abcd\nabcde\nabcd")
+    assert [r.text for r in read(Source(path=path, max_line_bytes=4), on_bad=lambda _: None)] == [
+        "abcd",
+        "abcd",
+    ]
+    with pytest.raises(UsageError, match="at least 1 byte"):
+        Source(path=path, max_line_bytes=0)
+
+
 # Formats of fields.
 
 

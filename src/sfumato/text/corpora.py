@@ -9,9 +9,10 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sfumato.errors import DataError, UsageError
-from sfumato.text.files import Row, rows, size
+from sfumato.text.files import MAX_LINE_BYTES, Row, rows, size
 from sfumato.text.formats import Format, detect_format, text_format
 from sfumato.text.records import Record
 
@@ -26,6 +27,7 @@ class Source:
         path: a file, or "hub:owner/name" or "hub:owner/name:split".
         weight: how often a pass over a mixture sees each record; 0.5 sees a random half.
         text_field: the field that holds the text; None finds out from the fields.
+        max_line_bytes: a longer line is a bad record.
 
     Raises:
         UsageError: a weight that is not positive.
@@ -38,13 +40,18 @@ class Source:
     path: str
     weight: float = 1.0
     text_field: str | None = None
+    max_line_bytes: int = MAX_LINE_BYTES
 
     def __post_init__(self) -> None:
+        if self.max_line_bytes < 1:
+            raise UsageError(f"expected at least 1 byte a line, got {self.max_line_bytes}")
         if not 0 < self.weight < math.inf:
             raise UsageError(f"{self.path}: a weight must be positive, but it is {self.weight}")
 
 
-def parse_source(text: str, *, text_field: str | None = None) -> Source:
+def parse_source(
+    text: str, *, text_field: str | None = None, max_line_bytes: int = MAX_LINE_BYTES
+) -> Source:
     """A source as people write it: a path, and after "@" a weight.
 
     Raises:
@@ -54,11 +61,12 @@ def parse_source(text: str, *, text_field: str | None = None) -> Source:
         >>> parse_source("a.jsonl@0.7").weight, parse_source("me@home.txt").path
         (0.7, 'me@home.txt')
     """
+    make = partial(Source, text_field=text_field, max_line_bytes=max_line_bytes)
     path, _, weight = text.rpartition("@")
     try:
-        return Source(path=path, weight=float(weight), text_field=text_field)
+        return make(path=path, weight=float(weight))
     except ValueError:
-        return Source(path=text, text_field=text_field)
+        return make(path=text)
 
 
 def read(source: Source, *, on_bad: OnBad | None = None) -> Iterator[Record]:
@@ -81,7 +89,7 @@ def read(source: Source, *, on_bad: OnBad | None = None) -> Iterator[Record]:
     """
     form: Format | None = None
     empty = True
-    for origin, load in rows(source.path):
+    for origin, load in rows(source.path, max_line_bytes=source.max_line_bytes):
         empty = False
         try:
             row = load()
@@ -103,7 +111,7 @@ def format_of(source: Source) -> Format:
     Raises:
         DataError: as `read`.
     """
-    for origin, load in rows(source.path):
+    for origin, load in rows(source.path, max_line_bytes=source.max_line_bytes):
         return _format(source, load(), origin)
     raise DataError(f"{source.path}: the file is empty: expected at least one record")
 

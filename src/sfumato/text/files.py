@@ -15,9 +15,11 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
+from io import BufferedIOBase
 from itertools import chain
 from pathlib import Path
 from typing import NoReturn, cast
@@ -25,13 +27,23 @@ from typing import NoReturn, cast
 from sfumato.errors import DataError
 
 HUB = "hub:"
+MAX_LINE_BYTES = 2**26
 Row = Mapping[str, object]
 # A row is loaded when it is wanted, so that a bad one can be skipped and reading can go on.
 Rows = Iterator[tuple[str, Callable[[], Row]]]
 
 
-def rows(path: str) -> Rows:
+class _Cut(bytes):
+    """The beginning of a line that is longer than a line may be."""
+
+
+def rows(path: str, *, max_line_bytes: int = MAX_LINE_BYTES) -> Rows:
     r"""Streams the rows of a file: where each stands, and a function that loads it.
+
+    Args:
+        path: a file, or a data set of the hub.
+        max_line_bytes: a longer line is a bad row; no more of it than this is ever in memory. A
+            JSON file that is no JSON lines has no such bound, being read whole.
 
     Raises:
         DataError: no such file, an unknown kind of file or, from the loading function, a bad row.
@@ -50,7 +62,7 @@ def rows(path: str) -> Rows:
     if suffix not in _READERS:
         known = ", ".join(sorted(_READERS))
         raise DataError(f"{path}: unknown kind of file {suffix!r}: expected {known} or {HUB}name")
-    return _READERS[suffix](path)
+    return _READERS[suffix](path, max_line_bytes)
 
 
 def size(path: str) -> int | None:
@@ -80,11 +92,11 @@ def _unreadable(path: str, error: OSError) -> DataError:
     return DataError(f"{path}: cannot be read: {error.strerror or error}")
 
 
-def _lines(path: str) -> Iterator[tuple[str, bytes]]:
+def _lines(path: str, most: int) -> Iterator[tuple[str, bytes]]:
     """Lines with their "file:line", the first without a byte-order mark."""
     try:
         with _opened(path) as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(_bounded(file, most), start=1):
                 raw = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 yield f"{path}:{number}", raw
     except EOFError as error:
@@ -93,16 +105,32 @@ def _lines(path: str) -> Iterator[tuple[str, bytes]]:
         raise _unreadable(path, error) from None
 
 
-def _opened(path: str) -> AbstractContextManager[Iterable[bytes]]:
+def _bounded(file: BufferedIOBase, most: int) -> Iterator[bytes]:
+    while line := file.readline(most + 1):
+        if len(line) <= most or line.endswith(b"\n"):
+            yield line
+            continue
+        while rest := file.readline(most):
+            if rest.endswith(b"\n"):
+                break
+        yield _Cut(line[:most])
+
+
+def _opened(path: str) -> AbstractContextManager[BufferedIOBase]:
     return gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb")
 
 
-def _written(path: str) -> Iterator[tuple[str, bytes]]:
+def _written(path: str, most: int) -> Iterator[tuple[str, bytes]]:
     """Lines that are not blank."""
-    return ((origin, raw) for origin, raw in _lines(path) if raw.strip())
+    return ((origin, raw) for origin, raw in _lines(path, most) if raw.strip())
 
 
 def _decoded(raw: bytes, origin: str) -> str:
+    if isinstance(raw, _Cut):
+        raise DataError(
+            f"{origin}: the line is longer than {len(raw)} bytes: is a line feed missing? If it is "
+            "meant to be so long, raise --max-line-bytes"
+        )
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -140,8 +168,8 @@ def _json_line(raw: bytes, origin: str) -> Row:
     return _object(value, origin)
 
 
-def _txt(path: str) -> Rows:
-    for origin, raw in _written(path):
+def _txt(path: str, most: int) -> Rows:
+    for origin, raw in _written(path, most):
         yield origin, partial(_text_line, raw, origin)
 
 
@@ -149,13 +177,13 @@ def _text_line(raw: bytes, origin: str) -> Row:
     return {"text": _decoded(raw, origin).rstrip("\r\n")}
 
 
-def _jsonl(path: str) -> Rows:
-    for origin, raw in _written(path):
+def _jsonl(path: str, most: int) -> Rows:
+    for origin, raw in _written(path, most):
         yield origin, partial(_json_line, raw, origin)
 
 
-def _json(path: str) -> Rows:
-    first = next(_written(path), None)
+def _json(path: str, most: int) -> Rows:
+    first = next(_written(path, most), None)
     if first is None:
         return
     try:
@@ -163,18 +191,18 @@ def _json(path: str) -> Rows:
     except DataError:
         yield from _json_whole(path)
     else:
-        yield from _jsonl(path)
+        yield from _jsonl(path, most)
 
 
 def _json_whole(path: str) -> Rows:
-    text = _decoded(b"".join(raw for _, raw in _lines(path)), path)
+    text = _decoded(b"".join(raw for _, raw in _lines(path, sys.maxsize - 1)), path)
     values = _parsed(text, lambda error: f"{path}:{error.lineno}:{error.colno}", path)
     for index, value in enumerate(values if isinstance(values, list) else [values]):
         yield f"{path}[{index}]", partial(_object, value, f"{path}[{index}]")
 
 
-def _csv(path: str, *, delimiter: str = ",") -> Rows:
-    texts = (_decoded(raw, origin) for origin, raw in _lines(path))
+def _csv(path: str, most: int, *, delimiter: str = ",") -> Rows:
+    texts = (_decoded(raw, origin) for origin, raw in _lines(path, most))
     reader = csv.DictReader(texts, delimiter=delimiter, strict=True)
     try:
         for row in reader:
@@ -191,7 +219,7 @@ def _cells(row: dict[str | None, object], origin: str) -> Row:
     return cast("Row", row)
 
 
-def _parquet(path: str) -> Rows:
+def _parquet(path: str, _: int) -> Rows:
     import pyarrow
     import pyarrow.parquet
 
@@ -225,7 +253,7 @@ def _same(row: Row) -> Row:
     return row
 
 
-_READERS: dict[str, Callable[[str], Rows]] = {
+_READERS: dict[str, Callable[[str, int], Rows]] = {
     ".txt": _txt,
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,

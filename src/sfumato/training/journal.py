@@ -9,6 +9,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from sfumato.models.storage.durable import write_text
+
 Entry = dict[str, Any]
 
 
@@ -48,7 +50,7 @@ class Journal:
         kept = [entry for entry in self.read() if entry["step"] <= step]
         if self.path.exists():
             lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept]
-            self.path.write_text("".join(lines), encoding="utf-8")
+            write_text(self.path, "".join(lines))
 
 
 class JournalCallback(TrainerCallback):

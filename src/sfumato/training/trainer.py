@@ -201,7 +201,7 @@ class DiffusionTrainer(Trainer):
         return poisoned(loss * self.accelerator.num_processes)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:  # noqa: ANN401
-        norm = super()._get_grad_norm(model, grad_norm)
+        norm = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
         self.sound.measured(float(norm))
         return norm
 

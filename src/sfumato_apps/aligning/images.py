@@ -39,13 +39,13 @@ def follow(plan: ImagePlan) -> None:
         raise UsageError(f"expected --adversarial ≥ 0, got {plan.adversarial}")
     notes, learning = Notes(), plan.learning
     device = PartialState(cpu=ranks.share_cpus()).device
-    resumed = runs.checkpoint_to_resume(plan.out, resume=learning.resume)
+    resumed = runs.checkpoint_to_resume(plan.out, resume=learning.resume, notes=notes)
     model = open_images(plan.pipeline, device=device)
     judge = _adversary(plan, model, device)
     opened = _opened(plan, model, judge)
     found = set_apart(
         read_image_rows(
-            plan.data, skip_bad=learning.on_bad_line == "skip", notes=notes, most=plan.most
+            plan.data, skip_bad=notes.skips(learning.on_bad_line), notes=notes, most=plan.most
         ),
         read_image_rows(learning.valid, skip_bad=False, notes=notes) if learning.valid else None,
         opened.encode,

@@ -32,7 +32,10 @@ class Preferring:
         weight_decay: Decoupled decay, a share of the step size.
         evaluate_every: Steps between validations.
         bf16: Mixed precision, where GPU or CPU multiply bfloat16 in hardware.
-        on_bad_line: Stop at a malformed record, or skip and count it.
+        on_bad_line: error stops at a malformed record, skip counts it and goes on, skip:9 does so
+            nine times.
+        max_nonfinite: Steps whose loss or gradient is not finite that are left out before the run
+            stops.
         seed: Seed of order and noise.
         resume: Go on from the last checkpoint in `out`.
     """
@@ -79,6 +82,7 @@ class Preferring:
     weight_decay: float = 0.0
     evaluate_every: int = 100
     bf16: bool = False
-    on_bad_line: Literal["error", "skip"] = "error"
+    on_bad_line: str = "error"
+    max_nonfinite: int = 3
     seed: int = 0
     resume: bool = False

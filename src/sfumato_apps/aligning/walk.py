@@ -39,7 +39,7 @@ def follow(plan: TextPlan) -> None:
     """
     notes, learning = Notes(), plan.learning
     device = PartialState(cpu=ranks.share_cpus()).device
-    resumed = runs.checkpoint_to_resume(plan.out, resume=learning.resume)
+    resumed = runs.checkpoint_to_resume(plan.out, resume=learning.resume, notes=notes)
     opened = open_aligned(plan.model or SHIPPED, _reading(plan), device)
     found = read_rankings(
         plan.data,
@@ -47,7 +47,7 @@ def follow(plan: TextPlan) -> None:
         opened.encode,
         fraction=learning.valid_fraction,
         most=learning.valid_texts,
-        skip_bad=learning.on_bad_line == "skip",
+        skip_bad=notes.skips(learning.on_bad_line),
         seed=learning.seed,
         notes=notes,
     )
@@ -162,6 +162,7 @@ def _trainer(
         layout=opened.layout,
         held=found.held,
         apart=opened.apart,
+        max_nonfinite=learning.max_nonfinite,
         args=run.arguments(
             plan.out,
             steps=steps,

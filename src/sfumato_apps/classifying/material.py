@@ -65,11 +65,11 @@ def pairs(plan: ClassifierPlan, start: LatentCheckpoint, notes: Notes) -> Materi
         DataError: the data hold no pairs, or cannot be read.
     """
     corpus = read_corpus(
-        [parse_source(text) for text in plan.data],
-        [parse_source(text) for text in plan.valid or []],
+        [parse_source(text, max_line_bytes=plan.max_line_bytes) for text in plan.data],
+        [parse_source(text, max_line_bytes=plan.max_line_bytes) for text in plan.valid or []],
         fraction=plan.valid_fraction,
         most=plan.valid_texts,
-        skip_bad=plan.on_bad_line == "skip",
+        skip_bad=notes.skips(plan.on_bad_line),
         seed=plan.seed,
         notes=notes,
     )
@@ -125,13 +125,15 @@ def _rows(
     plan: ClassifierPlan, label: str, paths: Sequence[str], notes: Notes
 ) -> list[tuple[TextRecord, str]]:
     found = []
-    for origin, read in chain.from_iterable(rows(path) for path in paths):
+    skip_bad = notes.skips(plan.on_bad_line)
+    every = (rows(path, max_line_bytes=plan.max_line_bytes) for path in paths)
+    for origin, read in chain.from_iterable(every):
         try:
             row = read()
             text, name = _value(row, plan.field, origin), _value(row, label, origin)
             found.append((TextRecord(text=text, origin=origin), name))
         except DataError as error:
-            if plan.on_bad_line != "skip":
+            if not skip_bad:
                 raise
             notes.skip(error)
     return found

@@ -67,6 +67,8 @@ class ClassifierPlan:
     bf16: bool
     cache: float
     on_bad_line: str
+    max_line_bytes: int
+    max_nonfinite: int
     seed: int
     resume: bool
 

@@ -94,7 +94,7 @@ def follow(plan: ClassifierPlan) -> None:
     """
     notes = Notes()
     plan = replace(plan, bf16=runs.bf16_helps(wanted=plan.bf16, notes=notes))
-    resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
+    resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume, notes=notes)
     device = PartialState(cpu=ranks.share_cpus()).device
     latent = load_latent(plan.model, device=device)
     remember(latent.codec, plan.cache)
@@ -201,6 +201,7 @@ def _trainer(
         compose=exam.compose,
         args=arguments,
         decay=plan.average,
+        max_nonfinite=plan.max_nonfinite,
         validation=exam.validate,
     )
     trainer.remove_callback(PrinterCallback)

@@ -81,6 +81,8 @@ class LatentPlan:
     bf16: bool
     cache: float
     on_bad_line: str
+    max_line_bytes: int
+    max_nonfinite: int
     seed: int
     resume: bool
 

@@ -94,6 +94,7 @@ def trainer_of(
         ),
         muon=plan.muon,
         decay=plan.average if half.validation is not None else 0.0,
+        max_nonfinite=plan.max_nonfinite,
         validation=half.validation,
     )
     trainer.remove_callback(PrinterCallback)

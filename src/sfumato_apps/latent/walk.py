@@ -54,7 +54,7 @@ def follow(plan: LatentPlan) -> None:
     """
     notes = Notes()
     plan = replace(plan, bf16=runs.bf16_helps(wanted=plan.bf16, notes=notes))
-    resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume)
+    resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume, notes=notes)
     corpus = _corpus(plan, notes)
     device = PartialState(cpu=ranks.share_cpus()).device
     known = None if resumed is None else load_latent(plan.out, device=device)
@@ -104,11 +104,11 @@ def _trainer(
 
 def _corpus(plan: LatentPlan, notes: Notes) -> Corpus:
     return read_corpus(
-        [parse_source(text) for text in plan.data],
-        [parse_source(text) for text in plan.valid or []],
+        [parse_source(text, max_line_bytes=plan.max_line_bytes) for text in plan.data],
+        [parse_source(text, max_line_bytes=plan.max_line_bytes) for text in plan.valid or []],
         fraction=plan.valid_fraction,
         most=plan.valid_texts,
-        skip_bad=plan.on_bad_line == "skip",
+        skip_bad=notes.skips(plan.on_bad_line),
         seed=plan.seed,
         notes=notes,
     )

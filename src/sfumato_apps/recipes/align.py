@@ -45,5 +45,7 @@ def align(
     options = dict(locals())
     from sfumato_apps.aligning.plan import TextPlan
     from sfumato_apps.aligning.walk import follow
+    from sfumato_apps.owning import owned
 
-    follow(TextPlan(**options))
+    with owned(out):
+        follow(TextPlan(**options))

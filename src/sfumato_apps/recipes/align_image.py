@@ -42,5 +42,7 @@ def align_image(
     options = dict(locals())
     from sfumato_apps.aligning.images import follow
     from sfumato_apps.aligning.plan import ImagePlan
+    from sfumato_apps.owning import owned
 
-    follow(ImagePlan(**options))
+    with owned(out):
+        follow(ImagePlan(**options))

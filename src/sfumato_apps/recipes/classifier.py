@@ -42,7 +42,9 @@ def classifier(
     draws: int = 4,
     bf16: bool = False,
     cache: float = 2.0,
-    on_bad_line: Literal["error", "skip"] = "error",
+    on_bad_line: str = "error",
+    max_line_bytes: int = 2**26,
+    max_nonfinite: int = 3,
     seed: int = 0,
     resume: bool = False,
 ) -> None:
@@ -89,12 +91,18 @@ def classifier(
         draws: Levels of noise at which each held-out text is judged at the end.
         bf16: Mixed precision, where GPU or CPU multiply bfloat16 in hardware.
         cache: GiB of memory for vectors of the encoder, so that each text is encoded once.
-        on_bad_line: Stop at a malformed record, or skip and count it.
+        on_bad_line: error stops at a malformed record, skip counts it and goes on, skip:9 does so
+            nine times.
+        max_line_bytes: A longer line is a malformed record.
+        max_nonfinite: Steps whose loss or gradient is not finite that are left out before the run
+            stops.
         seed: Seed of weights, order and noise.
         resume: Go on from the last checkpoint in `out`.
     """
     options = dict(locals())
     from sfumato_apps.classifying.plan import ClassifierPlan
     from sfumato_apps.classifying.walk import follow
+    from sfumato_apps.owning import owned
 
-    follow(ClassifierPlan(**options))
+    with owned(out):
+        follow(ClassifierPlan(**options))

@@ -33,7 +33,9 @@ def convert(
     probed: int = 64,
     force: bool = False,
     bf16: bool = False,
-    on_bad_line: Literal["error", "skip"] = "skip",
+    on_bad_line: str = "skip",
+    max_line_bytes: int = 2**26,
+    max_nonfinite: int = 3,
     seed: int = 0,
     resume: bool = False,
 ) -> None:
@@ -75,12 +77,18 @@ def convert(
         probed: Texts to probe the encoder on; 0 does not ask the probe.
         force: Convert the encoder whatever the probe says.
         bf16: Mixed precision, where GPU or CPU multiply bfloat16 in hardware.
-        on_bad_line: Stop at a malformed record, or skip and count it.
+        on_bad_line: error stops at a malformed record, skip counts it and goes on, skip:9 does so
+            nine times.
+        max_line_bytes: A longer line is a malformed record.
+        max_nonfinite: Steps whose loss or gradient is not finite that are left out before the run
+            stops.
         seed: Seed of adapters, order and noise.
         resume: Go on from the last checkpoint in `out`.
     """
     options = dict(locals())
+    from sfumato_apps.owning import owned
     from sfumato_apps.plan import Plan
     from sfumato_apps.walk import follow
 
-    follow(Plan(recipe="convert", **options))
+    with owned(out):
+        follow(Plan(recipe="convert", **options))

@@ -44,6 +44,8 @@ def discriminator_train(
         fitting: How it is trained.
     """
     options = dict(locals())
+    from sfumato_apps.owning import owned
     from sfumato_apps.scoring.discriminating import DiscriminatorPlan, follow
 
-    follow(DiscriminatorPlan(**options))
+    with owned(out):
+        follow(DiscriminatorPlan(**options))

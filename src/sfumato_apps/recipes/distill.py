@@ -20,7 +20,9 @@ def distill(
     average: float = 0.99,
     max_length: int = 128,
     bf16: bool = False,
-    on_bad_line: Literal["error", "skip"] = "error",
+    on_bad_line: str = "error",
+    max_line_bytes: int = 2**26,
+    max_nonfinite: int = 3,
     seed: int = 0,
 ) -> None:
     """Teaches a copy of a model to say in one step what the model says in several.
@@ -45,10 +47,16 @@ def distill(
         average: Decay of the moving average of the weights that is kept.
         max_length: Longest text in tokens, for masked models; longer ones are cut.
         bf16: Mixed precision, where GPU or CPU multiply bfloat16 in hardware.
-        on_bad_line: Stop at a malformed record, or skip and count it.
+        on_bad_line: error stops at a malformed record, skip counts it and goes on, skip:9 does so
+            nine times.
+        max_line_bytes: A longer line is a malformed record.
+        max_nonfinite: Steps whose loss or gradient is not finite that are left out before the run
+            stops.
         seed: Seed of order and noise.
     """
     options = dict(locals())
     from sfumato_apps.distilling import Distillation, follow
+    from sfumato_apps.owning import owned
 
-    follow(Distillation(**options))
+    with owned(out):
+        follow(Distillation(**options))

@@ -45,7 +45,9 @@ def latent(
     answers: int = 3,
     bf16: bool = False,
     cache: float = 2.0,
-    on_bad_line: Literal["error", "skip"] = "error",
+    on_bad_line: str = "error",
+    max_line_bytes: int = 2**26,
+    max_nonfinite: int = 3,
     seed: int = 0,
     resume: bool = False,
 ) -> None:
@@ -97,12 +99,18 @@ def latent(
         answers: Held-out prompts that are answered at each validation.
         bf16: Mixed precision, where GPU or CPU multiply bfloat16 in hardware.
         cache: GiB of memory for vectors of the encoder, so that each text is encoded once.
-        on_bad_line: Stop at a malformed record, or skip and count it.
+        on_bad_line: error stops at a malformed record, skip counts it and goes on, skip:9 does so
+            nine times.
+        max_line_bytes: A longer line is a malformed record.
+        max_nonfinite: Steps whose loss or gradient is not finite that are left out before the run
+            stops.
         seed: Seed of weights, order and noise.
         resume: Go on from the last checkpoint in `out`.
     """
     options = dict(locals())
     from sfumato_apps.latent.plan import LatentPlan
     from sfumato_apps.latent.walk import follow
+    from sfumato_apps.owning import owned
 
-    follow(LatentPlan(**options))
+    with owned(out):
+        follow(LatentPlan(**options))

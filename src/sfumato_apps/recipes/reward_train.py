@@ -21,6 +21,8 @@ def reward_train(*, data: list[str], out: Path, fitting: Fitting = Fitting()) ->
         out: Folder for the reward.
         fitting: How it is trained.
     """
+    from sfumato_apps.owning import owned
     from sfumato_apps.scoring.rewarding import follow
 
-    follow(data, out, fitting)
+    with owned(out):
+        follow(data, out, fitting)

@@ -41,7 +41,9 @@ def train(
     evaluate_every: int = 250,
     answers: int = 3,
     bf16: bool = False,
-    on_bad_line: Literal["error", "skip"] = "error",
+    on_bad_line: str = "error",
+    max_line_bytes: int = 2**26,
+    max_nonfinite: int = 3,
     seed: int = 0,
     resume: bool = False,
 ) -> None:
@@ -93,12 +95,18 @@ def train(
         evaluate_every: Steps between validations.
         answers: Held-out prompts that are answered at each validation.
         bf16: Mixed precision, where GPU or CPU multiply bfloat16 in hardware.
-        on_bad_line: Stop at a malformed record, or skip and count it.
+        on_bad_line: error stops at a malformed record, skip counts it and goes on, skip:9 does so
+            nine times.
+        max_line_bytes: A longer line is a malformed record.
+        max_nonfinite: Steps whose loss or gradient is not finite that are left out before the run
+            stops.
         seed: Seed of weights, order and noise.
         resume: Go on from the last checkpoint in `out`.
     """
     options = dict(locals())
+    from sfumato_apps.owning import owned
     from sfumato_apps.plan import Plan
     from sfumato_apps.walk import follow
 
-    follow(Plan(recipe="train", **options))
+    with owned(out):
+        follow(Plan(recipe="train", **options))

@@ -85,7 +85,7 @@ def _read(plan: DiscriminatorPlan, encode: Encode, notes: Notes) -> Rankings:
 def _sets(
     plan: DiscriminatorPlan, paths: list[str], notes: Notes
 ) -> Sequence[RankedRecord | ImageSet]:
-    skip_bad = plan.fitting.on_bad_line == "skip"
+    skip_bad = notes.skips(plan.fitting.on_bad_line)
     if sees_images(plan.fitting.model):
         return read_image_rows(paths, skip_bad=skip_bad, notes=notes)
     return read_rows(paths, read_sources, skip_bad=skip_bad, notes=notes)
@@ -93,7 +93,7 @@ def _sets(
 
 def _together(plan: DiscriminatorPlan, notes: Notes) -> list[RankedRecord]:
     """Sets of real and generated texts that stand in files of their own."""
-    skip_bad = plan.fitting.on_bad_line == "skip"
+    skip_bad = notes.skips(plan.fitting.on_bad_line)
     real, generated = (
         [*chain(*read_rows(paths or [], read_answers, skip_bad=skip_bad, notes=notes))]
         for paths in (plan.real, plan.generated)

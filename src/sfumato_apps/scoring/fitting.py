@@ -109,7 +109,7 @@ def fit(task: Task, fitting: Fitting) -> None:
     """
     notes = Notes()
     fitting = replace(fitting, bf16=runs.bf16_helps(wanted=fitting.bf16, notes=notes))
-    resumed = runs.checkpoint_to_resume(task.out, resume=fitting.resume)
+    resumed = runs.checkpoint_to_resume(task.out, resume=fitting.resume, notes=notes)
     kit = task.kit(fitting)
     found = task.read(kit.encode, notes)
     trainer, steps = _trainer(task, fitting, kit, found)
@@ -163,6 +163,7 @@ def _trainer(
             validate=bool(found.held),
         ),
         apart=kit.apart,
+        max_nonfinite=fitting.max_nonfinite,
         validation=validation if found.held else None,
     )
     return trainer, steps

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +23,10 @@ class Fitting:
         max_length: Most tokens of prompt and text; no more than the encoder reads.
         evaluate_every: Steps between validations.
         bf16: Mixed precision, where GPU or CPU multiply bfloat16 in hardware.
-        on_bad_line: Stop at a malformed record, or skip and count it.
+        on_bad_line: error stops at a malformed record, skip counts it and goes on, skip:9 does so
+            nine times.
+        max_nonfinite: Steps whose loss or gradient is not finite that are left out before the run
+            stops.
         seed: Seed of the head and the order.
         resume: Go on from the last checkpoint in `out`.
     """
@@ -42,6 +44,7 @@ class Fitting:
     max_length: int = 256
     evaluate_every: int = 100
     bf16: bool = False
-    on_bad_line: Literal["error", "skip"] = "error"
+    on_bad_line: str = "error"
+    max_nonfinite: int = 3
     seed: int = 0
     resume: bool = False

@@ -28,7 +28,7 @@ def follow(data: list[str], out: Path, fitting: Fitting) -> None:
             encode,
             fraction=fitting.valid_fraction,
             most=fitting.valid_texts,
-            skip_bad=fitting.on_bad_line == "skip",
+            skip_bad=notes.skips(fitting.on_bad_line),
             seed=fitting.seed,
             notes=notes,
         ),

@@ -29,6 +29,7 @@ def preference_trainer(
     held: Sequence[Encoded] = (),
     muon: bool = False,
     apart: bool = False,
+    max_nonfinite: int = 3,
 ) -> DiffusionTrainer:
     """A trainer that logs under TRL's names and stops early where nothing can be learnt.
 
@@ -43,6 +44,7 @@ def preference_trainer(
         held: rankings that are measured at each validation, always with the same noise.
         muon: use Muon for matrices; AdamW otherwise, as is usual for alignment.
         apart: each process lays out its own rankings only, as `DiffusionTrainer` says.
+        max_nonfinite: steps that may be left out, as `DiffusionTrainer` says.
 
     Raises:
         UsageError: no rankings, or nothing of the policy can be trained.
@@ -62,6 +64,7 @@ def preference_trainer(
         args=args,
         muon=muon,
         apart=apart,
+        max_nonfinite=max_nonfinite,
         validation=quality_on(held, objective, layout, args) if held else None,
     )
     trainer.add_callback(_Alarms(objective))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -13,6 +14,7 @@ from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
     set_optimizer_state_dict,
 )
+from torch.optim.lr_scheduler import LRScheduler
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
@@ -48,13 +50,14 @@ def save_checkpoint(
         ResourceError: it cannot be written; the checkpoints before it are untouched.
     """
     args, scaler = trainer.args, getattr(trainer.accelerator, "scaler", None)
+    _, optimizer, scheduler = _parts(trainer)
     own = random_states(args.device)
     drawn: dict[str, Tensor] = trainer.accelerator.gather(
         {name: value[None].to(args.device) for name, value in own.items()}
     )
     states = {
-        "optimizer": _optimizer_states(trainer),
-        "scheduler": trainer.lr_scheduler.state_dict(),
+        "optimizer": _whole_states(trainer) if trainer.is_fsdp_enabled else optimizer.state_dict(),
+        "scheduler": scheduler.state_dict(),
         "scaler": None if scaler is None else scaler.state_dict(),
         "skipped": skipped,
     }
@@ -83,13 +86,13 @@ def load_training(trainer: Trainer, checkpoint: Path) -> int:
         ModelError: they cannot be read.
     """
     states = load_states(checkpoint)
+    network, optimizer, scheduler = _parts(trainer)
     if trainer.is_fsdp_enabled:
         options = StateDictOptions(full_state_dict=True)
-        optimizer = trainer.optimizer.optimizer
-        set_optimizer_state_dict(trainer.model, optimizer, states["optimizer"], options=options)
+        set_optimizer_state_dict(network, optimizer, states["optimizer"], options=options)
     else:
-        trainer.optimizer.load_state_dict(states["optimizer"])
-    trainer.lr_scheduler.load_state_dict(states["scheduler"])
+        optimizer.load_state_dict(states["optimizer"])
+    scheduler.load_state_dict(states["scheduler"])
     if states["scaler"] is not None:
         trainer.accelerator.scaler.load_state_dict(states["scaler"])
     return int(states["skipped"])
@@ -120,14 +123,24 @@ def _by_the_first(args: TrainingArguments, work: Callable[[], object]) -> None:
         raise failed
 
 
-def _optimizer_states(trainer: Trainer) -> Tree:
-    if not trainer.is_fsdp_enabled:
-        return trainer.optimizer.state_dict()
+def _whole_states(trainer: Trainer) -> Tree:
+    """States of the optimiser, of which each process holds a share, by the names of weights."""
+    network, optimizer, _ = _parts(trainer)
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    return get_optimizer_state_dict(trainer.model, trainer.optimizer.optimizer, options=options)
+    return get_optimizer_state_dict(network, optimizer, options=options)
+
+
+def _parts(trainer: Trainer) -> tuple[nn.Module, torch.optim.Optimizer, LRScheduler]:
+    """Network, optimiser and schedule of a trainer that trains."""
+    optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
+    assert trainer.model is not None
+    assert optimizer is not None
+    assert trainer.lr_scheduler is not None
+    return trainer.model, optimizer, trainer.lr_scheduler
 
 
 def _note_callbacks(trainer: Trainer) -> None:
+    kept = cast(dict[str, Any], trainer.state.stateful_callbacks)
     for one in (*trainer.callback_handler.callbacks, trainer.control):
         if isinstance(one, ExportableState):
-            trainer.state.stateful_callbacks[type(one).__name__] = one.state()
+            kept[type(one).__name__] = one.state()

@@ -97,7 +97,7 @@ def _deep(tree: Tree, tensors: Mapping[str, Tensor]) -> Tree:
 def random_states(device: torch.device) -> dict[str, Tensor]:
     """The states of the global generators, as tensors of one size in every process."""
     _, numbers, gauss = random.getstate()
-    numpy: Any = np.random.get_state(legacy=False)  # type: ignore[call-overload]
+    numpy: Any = np.random.get_state(legacy=False)
     found = {
         "python": torch.tensor(numbers),
         "python_gauss": torch.tensor(math.nan if gauss is None else gauss, dtype=torch.float64),
