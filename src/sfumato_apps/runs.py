@@ -13,6 +13,7 @@ from transformers.utils.import_utils import is_torch_bf16_gpu_available
 from sfumato.errors import ResourceError, SfumatoError, UsageError
 from sfumato.models.storage.durable import write_text
 from sfumato.models.storage.folders import first_line
+from sfumato.training.journal import Journal
 from sfumato.training.keeping.checkpoints import checkpoints, last_checkpoint
 from sfumato.training.sharing.stopping import StopOnSignal
 from sfumato.training.trainer import DiffusionTrainer
@@ -46,7 +47,7 @@ class Interrupted(SfumatoError):
 
 
 def checkpoint_to_resume(out: Path, *, resume: bool, notes: Notes) -> Path | None:
-    """The last good checkpoint, None for a new run.
+    """The last good checkpoint, None for a run that begins, also for one that died early.
 
     Args:
         out: the run's folder.
@@ -56,12 +57,16 @@ def checkpoint_to_resume(out: Path, *, resume: bool, notes: Notes) -> Path | Non
     Raises:
         UsageError: there is nothing to resume, or a new run would overwrite an old one.
     """
+    begun = any((out / name).exists() for name in SETTINGS_FILES.values())
     if resume:
         found = last_checkpoint(out, say=notes.say)
-        if found is None:
+        if found is None and (checkpoints(out) or not begun):
             raise UsageError(f"nothing to resume: {out} holds no complete checkpoint")
+        if found is None:
+            notes.say(f"{out} was stopped before its first checkpoint: beginning again")
+            if ranks.is_first():
+                Journal(out).rewind(-1)
         return found
-    begun = any((out / name).exists() for name in SETTINGS_FILES.values())
     if begun or checkpoints(out):
         raise UsageError(
             f"{out} already holds a run: add --resume to go on with it, or choose another folder"

@@ -14,6 +14,10 @@ ABSTRACT = {"Protocol", "ABC"}
 HOOKED = {"Trainer", "TrainerCallback"}
 FORBIDDEN_CALLS = {
     "torch.load": "reads a pickle: use safetensors",
+    "torch.save": "writes a pickle: use safetensors",
+    "torch.hub.load_state_dict_from_url": "reads a pickle: use safetensors",
+    "pd.read_pickle": "reads a pickle",
+    "pandas.read_pickle": "reads a pickle",
     "torch.hub.load": "runs code from the network",
     "torch.manual_seed": "randomness is an argument",
     "torch.seed": "randomness is an argument",
@@ -157,6 +161,36 @@ def test_no_pickle_is_read() -> None:
         and keyword.value.value is True
     ]
     assert not found + allowed
+
+
+def test_weights_are_read_from_safetensors_only() -> None:
+    """Without `use_safetensors`, transformers and diffusers take a pickle where there is one."""
+    found = [
+        f"{module.name}:{call.lineno}: {name}"
+        for module in source.modules()
+        for name, call in _calls(module.tree)
+        if name.endswith(".from_pretrained")
+        and "Tokenizer" not in name
+        and not any(
+            keyword.arg == "use_safetensors"
+            and isinstance(keyword.value, ast.Constant)
+            and keyword.value.value is True
+            for keyword in call.keywords
+        )
+    ]
+    assert not found
+
+
+def test_remote_code_is_decided_by_name() -> None:
+    """transformers' default may ask at the terminal; here every auto class is told."""
+    found = [
+        f"{module.name}:{call.lineno}: {name}"
+        for module in source.modules()
+        for name, call in _calls(module.tree)
+        if re.search(r"\bAuto\w+\.from_pretrained$", name)
+        and "trust_remote_code" not in {keyword.arg for keyword in call.keywords}
+    ]
+    assert not found
 
 
 def test_no_error_is_caught_without_a_name() -> None:

@@ -242,6 +242,10 @@ def test_a_checkpoint_of_another_format_or_process_is_refused(tmp_path: Path) ->
     save(_checkpoint(), tmp_path)
     path = tmp_path / "sfumato.json"
     settings = json.loads(path.read_text())
+    path.write_text(json.dumps(settings | {"roles": {"user": 1}}))
+    with pytest.raises(ModelError, match="is not what was saved"):
+        load(tmp_path)
+    del settings["own_sha256"]
     path.write_text(json.dumps(settings | {"format": 99}))
     with pytest.raises(ModelError, match="format 99"):
         load(tmp_path)

@@ -136,6 +136,7 @@ def test_what_is_no_classifier_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "sfumato.json"
     settings = json.loads(path.read_text())
     settings["parts"]["classifier"]["depth"] = 3
+    del settings["own_sha256"]
     path.write_text(json.dumps(settings))
     with pytest.raises(ModelError, match="sizes that do not fit"):
         load_classifier(tmp_path)

@@ -214,7 +214,8 @@ class DiffusionTrainer(Trainer):
             batch_size=rows * args.gradient_accumulation_steps,
             seed=args.seed,
         )
-        return read_alike(self.examples, order, rows=rows)
+        workers = args.dataloader_num_workers
+        return read_alike(self.examples, order, rows=rows, workers=workers)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Muon or AdamW over matrices, tables and vectors."""

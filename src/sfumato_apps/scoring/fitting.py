@@ -16,6 +16,7 @@ from sfumato.alignment.scoring.learnt import Judged, RewardObjective, judged, ne
 from sfumato.models.checkpoints import SHIPPED
 from sfumato.models.scorers import room
 from sfumato.models.storage import folders
+from sfumato.models.storage.saving import save_files
 from sfumato.training.objectives import Learning
 from sfumato.training.trainer import DiffusionTrainer
 from sfumato_apps import ranks, runs
@@ -87,9 +88,12 @@ def text_kit(fitting: Fitting, *, label: str, objective: RewardObjective) -> Kit
     longest = min(fitting.max_length, room(network, tokenizer))
 
     def keep(trained: nn.Module, out: Path) -> None:
+        def write(folder: Path) -> None:
+            cast(PreTrainedModel, trained).save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+
         with folders.quiet():
-            cast(PreTrainedModel, trained).save_pretrained(out)
-            tokenizer.save_pretrained(out)
+            save_files(out, write)
 
     return Kit(
         network=cast(nn.Module, network),

@@ -157,8 +157,8 @@ def new_discriminator(name: str | Path, *, seed: int = 0) -> ImageDiscriminator:
     """
     try:
         with folders.quiet():
-            towers = CLIPModel.from_pretrained(str(name), dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(str(name))
+            towers = CLIPModel.from_pretrained(str(name), dtype=torch.float32, use_safetensors=True)
+            tokenizer = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ModelError(f"{name}: cannot be opened as a CLIP model: {error}") from error
     return ImageDiscriminator(towers, tokenizer, seed=seed)

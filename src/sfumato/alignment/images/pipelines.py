@@ -229,7 +229,7 @@ def open_images(name: str | Path, *, device: torch.device | str = "cpu") -> Imag
     logging.disable_progress_bar()
     try:
         with folders.quiet():
-            pipeline = opener.from_pretrained(str(name))
+            pipeline = opener.from_pretrained(str(name), use_safetensors=True)
             # Text encoders that say float16 in their configuration come so, the U-Net does not.
             pipeline.to(torch.float32)
     except (OSError, ValueError, AttributeError) as error:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 
 from sfumato.errors import ModelError, ResourceError
 from sfumato.models.storage import folders
+from sfumato.models.storage.durable import synced
 from sfumato.models.storage.settings import SETTINGS
 
 _DRAFT, _READY = ".saving-", ".saved"
@@ -34,7 +35,8 @@ def save_files(target: Path, write: Callable[[Path], None]) -> None:
         write: fills a folder, `sfumato.json` among its files.
 
     Raises:
-        ResourceError: the folder cannot be written; what was there before is untouched.
+        ResourceError: the folder cannot be written; it opens with what was there before, or with
+            the new files if all of them had been written.
     """
     draft = target / f"{_DRAFT}{os.getpid()}"
     try:
@@ -44,17 +46,23 @@ def save_files(target: Path, write: Callable[[Path], None]) -> None:
             shutil.rmtree(left)
         draft.mkdir()
         write(draft)
-        for path in draft.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        for path in (*draft.iterdir(), draft):
+            synced(path)
         draft.rename(target / _READY)
-        _move(target)
+        synced(target)
     except (OSError, SafetensorError) as error:
         raise ResourceError(
             f"cannot save to {target}: {folders.first_line(error)}; what was there is untouched"
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    try:
+        _move(target)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot save to {target}: {folders.first_line(error)}; the new files are whole in "
+            f"{_READY}, and are moved when the folder is opened"
+        ) from error
 
 
 def finish_save(folder: Path) -> None:
@@ -81,4 +89,5 @@ def _move(target: Path) -> None:
                 old.unlink()
     for new in sorted(ready.iterdir(), key=lambda path: path.name == SETTINGS):
         new.replace(target / new.name)
+    synced(target)
     ready.rmdir()

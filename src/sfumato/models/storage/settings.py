@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -60,7 +61,7 @@ def write_settings(
     *,
     parts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes `sfumato.json`, with the sha256 of every file that is there.
+    """Writes `sfumato.json`, with the sha256 of every file that is there and of itself.
 
     Args:
         folder: where everything else has been written.
@@ -81,7 +82,9 @@ def write_settings(
         "metadata": dict(metadata),
         "sha256": {path.name: digest_of(path) for path in sorted(folder.iterdir())},
     }
-    text = json.dumps(settings, ensure_ascii=False, indent=1, default=str) + "\n"
+    settings = json.loads(json.dumps(settings, default=str))
+    settings["own_sha256"] = _own_digest(settings)
+    text = json.dumps(settings, ensure_ascii=False, indent=1) + "\n"
     (folder / SETTINGS).write_text(text, encoding="utf-8")
 
 
@@ -101,6 +104,11 @@ def read_settings(folder: Path) -> Mapping[str, Any]:
             f"{path} has format {settings.get('format')!r}, expected {_FORMAT}: it is broken or "
             "was made by another version of sfumato"
         )
+    if settings.get("own_sha256", _own_digest(settings)) != _own_digest(settings):
+        raise ModelError(
+            f"{path} is not what was saved (see its own_sha256): copy the checkpoint again, or "
+            "delete that entry if you changed the file yourself"
+        )
     for name, digest in digests.items():
         if not (folder / name).is_file():
             raise ModelError(f"{folder / name} is missing: copy the checkpoint again")
@@ -110,6 +118,12 @@ def read_settings(folder: Path) -> Mapping[str, Any]:
                 f"{SETTINGS}): copy it again, or delete its entry there if you changed it yourself"
             )
     return settings
+
+
+def _own_digest(settings: Mapping[str, Any]) -> str:
+    """The sha256 of all other settings, however they are laid out."""
+    others = {name: value for name, value in settings.items() if name != "own_sha256"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
 
 
 def _described(part: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sfumato.errors import UsageError
+from sfumato.errors import ModelError, UsageError
 from sfumato.protocols import Codec
 from sfumato.sampling.frames import Frame, Specials
 
@@ -23,7 +23,12 @@ _NEVER = 1e4
 
 
 def shown(frame: Frame, clean: Float[Tensor, "B S D"], codec: Codec, specials: Specials) -> Frame:
-    """The frame with the tokens that the codec reads off x̂_0; locked ones stay."""
+    """The frame with the tokens that the codec reads off x̂_0; locked ones stay.
+
+    Raises:
+        UsageError: the canvas has more slots than the model.
+        ModelError: a logit of a word that is to be written is not a number.
+    """
     latent, canvas = frame.latent, frame.canvas
     assert latent is not None
     slots = latent.position.shape[1]
@@ -31,6 +36,12 @@ def shown(frame: Frame, clean: Float[Tensor, "B S D"], codec: Codec, specials: S
     if logits.shape[1] < slots:
         raise UsageError(
             f"the canvas has {slots} slots, the model {logits.shape[1]}: write less at a time"
+        )
+    best = logits.amax(2)[canvas.editable.gather(1, latent.position)]
+    if not bool(torch.isfinite(best).all()):
+        raise ModelError(
+            "the model's predictions are not finite: its weights are damaged, or its precision too "
+            "low"
         )
     logits = logits.index_fill(2, specials.forbidden.to(logits.device), -torch.inf)
     terminal = canvas.terminal.gather(1, latent.position)

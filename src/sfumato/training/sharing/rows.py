@@ -104,7 +104,7 @@ class LengthBuckets(torch.utils.data.Sampler[int]):
 
 
 def read_alike(
-    examples: Sequence[Any], order: LengthBuckets, *, rows: int
+    examples: Sequence[Any], order: LengthBuckets, *, rows: int, workers: int = 0
 ) -> DataLoader[list[Any]]:
     """Global micro-batches, the same in every process.
 
@@ -112,9 +112,14 @@ def read_alike(
         examples: what is trained on.
         order: in which they are visited.
         rows: of a micro-batch, all processes together.
+        workers: processes that fetch them, for examples that are dear to fetch.
     """
     loader = DataLoader(
-        cast(Dataset[Any], examples), batch_size=rows, sampler=order, collate_fn=list
+        cast(Dataset[Any], examples),
+        batch_size=rows,
+        sampler=order,
+        collate_fn=list,
+        num_workers=workers,
     )
     alike: DataLoader[list[Any]] = prepare_data_loader(loader, num_processes=1, process_index=0)
     return alike
