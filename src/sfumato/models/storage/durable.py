@@ -101,6 +101,17 @@ def _swap(draft: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def remove_folder(folder: Path) -> None:
+    """Removes a folder at once: what is left when the process dies has another name.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    draft = folder.with_name(f"{_DRAFT}{folder.name}")
+    folder.rename(draft)
+    shutil.rmtree(draft, ignore_errors=True)
+
+
 def tidy(parent: Path) -> None:
     """Removes what killed writers left; a folder that was being replaced comes back.
 

@@ -49,7 +49,6 @@ def save_files(target: Path, write: Callable[[Path], None]) -> None:
         for path in (*draft.iterdir(), draft):
             synced(path)
         draft.rename(target / _READY)
-        synced(target)
     except (OSError, SafetensorError) as error:
         raise ResourceError(
             f"cannot save to {target}: {folders.first_line(error)}; what was there is untouched"
@@ -57,6 +56,7 @@ def save_files(target: Path, write: Callable[[Path], None]) -> None:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     try:
+        synced(target)
         _move(target)
     except OSError as error:
         raise ResourceError(

@@ -7,14 +7,13 @@ run/checkpoint-500   the same, later; an older one goes when this one has been r
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from sfumato.errors import ModelError, ResourceError
-from sfumato.models.storage.durable import check_folder, write_folder
+from sfumato.models.storage.durable import check_folder, remove_folder, write_folder
 from sfumato.training.keeping.states import TENSORS_FILE, TREE_FILE
 
 WEIGHTS_FILE, STATE_FILE, RANDOM_FILE = (
@@ -88,19 +87,25 @@ def write_checkpoint(
         its folder.
 
     Raises:
-        ResourceError: it cannot be written; the checkpoints before it are untouched.
+        ResourceError: it cannot be written, or an old one not be removed; the last one before it
+            is untouched.
     """
     made = run / f"{_PREFIX}{step}"
     try:
         write_folder(made, write)
         check(made)
+        for path in _outdated(run, made, most):
+            remove_folder(path)
     except (OSError, SafetensorError, ModelError) as error:
         raise ResourceError(
-            f"cannot write {made}: {error}; the checkpoints before it are untouched"
+            f"cannot write {made}: {error}; the last checkpoint before it is untouched"
         ) from error
-    others = [path for path in checkpoints(run) if path != made]
-    ahead = [path for path in others if step_of(path) > step]  # bad ones, or of a way not taken
-    older = others[len(ahead) :]
-    for path in ahead + (older[max(0, most - 1) :] if most else []):
-        shutil.rmtree(path, ignore_errors=True)
     return made
+
+
+def _outdated(run: Path, made: Path, most: int | None) -> list[Path]:
+    """Checkpoints that are too many, and those ahead: bad ones, or of a way not taken."""
+    others = [path for path in checkpoints(run) if path != made]
+    ahead = [path for path in others if step_of(path) > step_of(made)]
+    older = others[len(ahead) :]
+    return ahead + (older[max(0, most - 1) :] if most else [])
