@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ _RECIPES = (
     "align",
     "align image",
 )
+# How gloo, NCCL and torch's store say that the other end of a connection is gone.
+_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process")
 SETTINGS_FILES = {name: f"{name.replace(' ', '-')}.yaml" for name in _RECIPES}
 
 
@@ -118,21 +121,19 @@ def carry_out(
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; everything was saved.
+        ResourceError: memory gave out, or another process of the run is gone.
     """
     found: dict[str, Any] = {}
     with StopOnSignal() as stop:
         trainer.add_callback(stop)
         try:
-            if resumed is None:
-                trainer.train()
-            else:
-                trainer.resume(resumed)
-            if stop.stopped is None:
-                found |= conclude()
-        except torch.OutOfMemoryError as error:
-            raise ResourceError(
-                f"out of memory: {first_line(error)}; choose a smaller --batch or --max-length"
-            ) from error
+            with _explained():
+                if resumed is None:
+                    trainer.train()
+                else:
+                    trainer.resume(resumed)
+                if stop.stopped is None:
+                    found |= conclude()
         finally:
             found["steps"] = trainer.state.global_step
             if ranks.is_first():
@@ -145,3 +146,21 @@ def carry_out(
             by=stop.stopped,
         )
     notes.say(f"saved {out}")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Says what a machine that gives out means."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"out of memory: {first_line(error)}; choose a smaller --batch or --max-length"
+        ) from error
+    except RuntimeError as error:
+        if ranks.count() == 1 or not any(word in str(error) for word in _GONE):
+            raise
+        raise ResourceError(
+            "another process of this run is gone, and none can train without it: go on from the "
+            f"last checkpoint with --resume in all of them ({first_line(error)})"
+        ) from error

@@ -75,7 +75,7 @@ def test_a_checkpoint_survives_the_failure_of_any_change(tmp_path: Path) -> None
     for at in range(1, total + 1):
         run = written(tmp_path / str(at))
         said_no = refusal(at, lambda run=run: write_checkpoint(run, 3, fill, most=2))
-        assert said_no is None or "the last checkpoint before it is untouched" in said_no
+        assert said_no is None or "the checkpoints before it are untouched" in said_no
         said: list[str] = []
         last = last_checkpoint(run, say=said.append)
         assert last is not None

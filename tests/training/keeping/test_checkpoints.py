@@ -119,7 +119,7 @@ def test_an_old_checkpoint_goes_when_the_new_one_has_been_read(
         return moved
 
     monkeypatch.setattr(Path, "rename", lossy)
-    with pytest.raises(ResourceError, match="last checkpoint before it is untouched"):
+    with pytest.raises(ResourceError, match="checkpoints before it are untouched"):
         write_checkpoint(tmp_path, 8, small, most=1)
     monkeypatch.undo()
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-6"

@@ -8,6 +8,7 @@ run/checkpoint-500   the same, later; an older one goes when this one has been r
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -87,19 +88,19 @@ def write_checkpoint(
         its folder.
 
     Raises:
-        ResourceError: it cannot be written, or an old one not be removed; the last one before it
-            is untouched.
+        ResourceError: it cannot be written; the checkpoints before it are untouched.
     """
     made = run / f"{_PREFIX}{step}"
     try:
         write_folder(made, write)
         check(made)
-        for path in _outdated(run, made, most):
-            remove_folder(path)
     except (OSError, SafetensorError, ModelError) as error:
         raise ResourceError(
-            f"cannot write {made}: {error}; the last checkpoint before it is untouched"
+            f"cannot write {made}: {error}; the checkpoints before it are untouched"
         ) from error
+    for path in _outdated(run, made, most):
+        with suppress(OSError):  # one too many is no reason to end a training
+            remove_folder(path)
     return made
 
 
