@@ -1,4 +1,4 @@
-"""Two processes that train together, one of which is killed: the other says so, and the run goes on."""
+"""Two processes that train together, one of which is killed: the other says so, and it goes on."""
 
 from __future__ import annotations
 
@@ -67,9 +67,8 @@ def test_a_process_that_is_killed_ends_the_other_and_the_run_goes_on(tmp_path: P
     last = last_checkpoint(out)
     assert last is not None
 
-    for code, said in wait(start(out, data, "--resume"), 200):
-        assert code == 0, said
-    for code, said in wait(start(tmp_path / "whole", data), 200):
-        assert code == 0, said
+    for processes in (start(out, data, "--resume"), start(tmp_path / "whole", data)):
+        ended = wait(processes, 200)
+        assert [code for code, _ in ended] == [0, 0], ended
     assert digests(out) == digests(tmp_path / "whole")
     assert journal(out) == journal(tmp_path / "whole")

@@ -118,6 +118,7 @@ def set_random_states(states: Mapping[str, Tensor], device: torch.device) -> Non
     place, has_gauss = states["numpy_place"].tolist()
     key = states["numpy"].numpy().astype(np.uint32)
     np.random.set_state(("MT19937", key, place, has_gauss, float(states["numpy_gauss"])))
-    torch.set_rng_state(states["torch"])
+    # A copy, since torch reads from the beginning of the storage, not of the slice.
+    torch.set_rng_state(states["torch"].clone())
     if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
+        torch.cuda.set_rng_state(states["cuda"].clone(), device)
