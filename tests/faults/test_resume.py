@@ -66,6 +66,7 @@ def trainer(folder: Path, way: Way, **changes: object) -> DiffusionTrainer:
             gradient_accumulation_steps=way.accumulation,
             dataloader_num_workers=way.workers,
             lr_scheduler_type="cosine",
+            logging_steps=2,
             **changes,
         ),
         muon=way.muon,

@@ -274,7 +274,7 @@ class DiffusionTrainer(Trainer):
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            load_random(self.args, Path(checkpoint))
+            load_random(self, Path(checkpoint))
 
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None

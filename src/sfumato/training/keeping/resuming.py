@@ -52,6 +52,10 @@ def save_checkpoint(
     args, scaler = trainer.args, getattr(trainer.accelerator, "scaler", None)
     _, optimizer, scheduler = _parts(trainer)
     own = random_states(args.device)
+    own |= {
+        "unlogged": trainer._tr_loss.clone(),
+        "logged": torch.tensor(trainer._globalstep_last_logged),
+    }
     drawn: dict[str, Tensor] = trainer.accelerator.gather(
         {name: value[None].to(args.device) for name, value in own.items()}
     )
@@ -98,12 +102,15 @@ def load_training(trainer: Trainer, checkpoint: Path) -> int:
     return int(states["skipped"])
 
 
-def load_random(args: TrainingArguments, checkpoint: Path) -> None:
-    """Goes on with the random numbers of a checkpoint, if as many processes wrote it."""
+def load_random(trainer: Trainer, checkpoint: Path) -> None:
+    """Goes on with random numbers and unlogged losses, if as many processes wrote them."""
+    args = trainer.args
     states = safetensors.torch.load_file(str(checkpoint / RANDOM_FILE))
     if len(states["torch"]) == args.world_size:
         own = {name: value[args.process_index] for name, value in states.items()}
         set_random_states(own, args.device)
+        trainer._tr_loss += own["unlogged"].to(args.device)
+        trainer._globalstep_last_logged = int(own["logged"])
 
 
 def _by_the_first(args: TrainingArguments, work: Callable[[], object]) -> None:
