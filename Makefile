@@ -12,7 +12,7 @@ PIP    := $(BIN)/python -m pip install --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint types docs wheel check constraints clean
+.PHONY: help demo test slow lint types docs wheel check constraints lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -44,6 +44,13 @@ check: lint types wheel docs test  ## everything that CI asks for
 
 constraints: $(VENV)/.test $(VENV)/.lint $(VENV)/.docs  ## write constraints.txt from .venv
 	$(BIN)/python tools/freeze.py > constraints.new && mv constraints.new constraints.txt
+
+lock: $(VENV)/bin/python  ## write requirements.lock: what constraints.txt pins, with hashes
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --constraints constraints.txt --universal \
+		--python-version 3.11.5 --generate-hashes --no-annotate --quiet \
+		--custom-compile-command 'make lock' --default-index https://pypi.org/simple \
+		--output-file requirements.lock
 
 clean:  ## remove everything that was made
 	rm -rf $(VENV) build dist demo docs/_build .pytest_cache .mypy_cache .ruff_cache \
