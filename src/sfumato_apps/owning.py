@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +12,8 @@ from typing import IO, Any
 from sfumato.errors import ResourceError, UsageError
 from sfumato_apps import ranks
 
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: there the folder goes unguarded
-    fcntl = None  # type: ignore[assignment]
-
+# Windows has no flock: there folders and files go unguarded.
+fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 _FILE = ".owner"
 
 

@@ -124,16 +124,15 @@ def carry_out(
         ResourceError: memory gave out, or another process of the run is gone.
     """
     found: dict[str, Any] = {}
-    with StopOnSignal() as stop:
+    with _explained(), StopOnSignal() as stop:
         trainer.add_callback(stop)
         try:
-            with _explained():
-                if resumed is None:
-                    trainer.train()
-                else:
-                    trainer.resume(resumed)
-                if stop.stopped is None:
-                    found |= conclude()
+            if resumed is None:
+                trainer.train()
+            else:
+                trainer.resume(resumed)
+            if stop.stopped is None:
+                found |= conclude()
         finally:
             found["steps"] = trainer.state.global_step
             if ranks.is_first():
