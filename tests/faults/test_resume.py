@@ -133,6 +133,7 @@ def test_going_on_from_any_step_changes_nothing_at_length(way: Way, step: int) -
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("step", [2, 3, 6])
 def test_workers_that_fetch_examples_change_nothing(step: int) -> None:
     """Two workers, across the end of a pass: the steps of none at all."""
