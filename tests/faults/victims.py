@@ -30,7 +30,7 @@ from sfumato.training.keeping.checkpoints import (
 )
 from sfumato.training.keeping.states import save_states
 
-LAST, EVERY = 40, 4
+LAST, EVERY = 60, 4
 
 
 def fork(work: Callable[[int], None]) -> tuple[int, int]:
@@ -147,6 +147,8 @@ def kill_trainings(folder: Path, kills: int) -> dict[str, object]:
     # In this process first, so that what it imports is there in the others.
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), suppress(SystemExit):
         train(whole)(0)
+    took = [json.loads(line).get("train_runtime") for line in (whole / "journal.jsonl").open()]
+    pace = max(filter(None, took)) * EVERY / LAST  # from one checkpoint to the next
     draw, steps_seen = random.Random(1), []
     for number in range(kills):
         before = _step(killed)
@@ -154,7 +156,7 @@ def kill_trainings(folder: Path, kills: int) -> dict[str, object]:
         until = time.monotonic() + 60
         while number % 3 and _step(killed) == before and time.monotonic() < until:
             time.sleep(0.002)
-        time.sleep(draw.uniform(0.0, 0.3))
+        time.sleep(draw.uniform(0.0, pace))
         kill(child, pipe)
         steps_seen.append(_step(killed))
         if steps_seen[-1] >= LAST - EVERY:
