@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.sampling.fakes import SIZE, SPECIALS, Lover, Whim, mixed, prompted
 
 from sfumato.errors import DataError
@@ -55,12 +59,10 @@ def test_what_the_lines_say() -> None:
     """Two tokens, each sure: e⁵⁰ against 18 others that may be written."""
     policy = DecodingPolicy(quota=Fixed(size=2))
     frames = list(sample(Lover(token=7), prompted(2), policy, SPECIALS))
-    header, step = record(frames, "hi")[0].to_jsonl().splitlines()
+    header, step, end = record(frames, "hi")[0].to_jsonl().splitlines()
     assert json.loads(header) == {
-        "format": "sfumato-trace/1",
-        "text": "hi",
+        "format": "sfumato-trace/2",
         "seed": 0,
-        "passes": 1,
         "mask": 0,
         "tokens": [
             *({"id": i, "piece": f" w{i}", "locked": True} for i in (4, 7, 8, 9)),
@@ -73,6 +75,45 @@ def test_what_the_lines_say() -> None:
         "set": [[4, 7, " w7", 1.0], [5, 7, " w7", 1.0]],
         "remask": [],
     }
+    assert json.loads(end) == {"text": "hi", "passes": 1}
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_two_steps_merge_into_one(data: st.DataObject) -> None:
+    """Merged anyhow, in pairs from the left, the steps lead to the same ids and confidences."""
+    size = 5
+    place = st.integers(0, size - 1)
+
+    def event(step: int) -> trace.Event:
+        remasked = data.draw(st.sets(place, max_size=size))
+        free = sorted({*range(size)} - remasked)
+        chosen = data.draw(st.sets(st.sampled_from(free), max_size=size)) if free else set()
+        return trace.Event(
+            step=step,
+            time=1 / step,
+            commits=tuple(
+                trace.Commit(position=p, id=10 * step + p, piece=f" {step}", confidence=1 / step)
+                for p in sorted(chosen)
+            ),
+            remasked=tuple(sorted(remasked)),
+        )
+
+    steps = [event(step) for step in range(1, data.draw(st.integers(2, 6)))]
+    slots = tuple(trace.Slot(id=p, piece=None, locked=False) for p in range(size))
+
+    def end(events: Sequence[trace.Event]) -> tuple[int, ...]:
+        run = trace.Trace(text="", seed=0, passes=1, mask=0, slots=slots, events=tuple(events))
+        assert trace.read_jsonl(run.to_jsonl()) == run
+        return list(run.states())[-1]
+
+    one = reduce(trace.merge, steps)
+    assert end([one]) == end(steps)
+    assert (one.step, one.time) == (steps[-1].step, steps[-1].time)
+    written = {commit.position for commit in one.commits}
+    assert not written & {*one.remasked}
+    half = len(steps) // 2
+    assert end([*steps[:half], reduce(trace.merge, steps[half:])]) == end(steps)
 
 
 def test_slots_that_become_nothing_have_an_empty_piece() -> None:
@@ -91,7 +132,10 @@ def test_slots_that_become_nothing_have_an_empty_piece() -> None:
         ('{"format": "other"}', "line 1: expected a header"),
         ('{"format": ', "line 1:12"),
         ("[]", "expected a JSON object, got list"),
-        ('{"format": "sfumato-trace/1"}', "not a trace .*'text'"),
+        ('{"format": "sfumato-trace/1", "text": ""}', "line 1: expected a header"),
+        ('{"format": "sfumato-trace/2"}', "the trace has no end"),
+        ('{"format": "sfumato-trace/2"}\n{"step": 1}', "no end.* after line 2"),
+        ('{"format": "sfumato-trace/2"}\n{"text": ""}', "not a trace .*'seed'"),
     ],
 )
 def test_what_is_no_trace_says_why(text: str, message: str) -> None:
@@ -105,3 +149,6 @@ def test_a_step_outside_the_row_says_so() -> None:
     broken = trace.Trace(text="", seed=0, passes=1, mask=0, slots=(slot,), events=(step,))
     with pytest.raises(DataError, match="position 1 of 1"):
         trace.read_jsonl(broken.to_jsonl())
+    before = replace(broken, events=(replace(step, remasked=(-1,)),))
+    with pytest.raises(DataError, match="position -1 of 1"):
+        trace.read_jsonl(before.to_jsonl())

@@ -1,8 +1,12 @@
 """The compact record of a run: what each step wrote and took back, one JSON line a step.
 
-    {"format": "sfumato-trace/1", "text": "…", "seed": 0, "passes": 9, "mask": 4, "tokens":
+    {"format": "sfumato-trace/2", "seed": 0, "mask": 4, "tokens":
         [{"id": 2, "piece": "[CLS]", "locked": true}, {"id": 4, "piece": null, "locked": false}]}
     {"step": 1, "time": 0.98, "set": [[7, 311, " cat", 0.93]], "remask": []}
+    {"text": "…", "passes": 9}
+
+A header that is known before the first step, the steps that changed something, the end: a file
+and a live stream are the same lines, and two steps merge into one.
 
 A piece is null for a slot that is not written yet, and empty for a slot that became nothing or
 ended the text. `set` lists position, id, piece and the probability that the token had when it was
@@ -19,8 +23,9 @@ from typing import Any
 from sfumato.errors import DataError
 from sfumato.sampling.frames import Trajectory
 
-FORMAT = "sfumato-trace/1"
+FORMAT = "sfumato-trace/2"
 Pieces = Callable[[Sequence[int]], list[str]]
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +63,50 @@ class Event:
     commits: tuple[Commit, ...]
     remasked: tuple[int, ...]
 
-    def to_json(self) -> str:
-        """One line, for files and streams."""
+    def to_record(self) -> Record:
+        """The line of this step."""
         commits = [[one.position, one.id, one.piece, one.confidence] for one in self.commits]
-        line = {"step": self.step, "time": self.time, "set": commits, "remask": self.remasked}
-        return json.dumps(line, ensure_ascii=False)
+        return {
+            "step": self.step,
+            "time": self.time,
+            "set": commits,
+            "remask": [*self.remasked],
+        }
+
+
+def merge(one: Event, other: Event) -> Event:
+    """Two steps as one that leads to the same tokens; `other` is the later one.
+
+    What is written later wins; a position that is taken back later is not written.
+
+    Example:
+        >>> first = Commit(position=0, id=7, piece="a", confidence=0.5)
+        >>> step = Event(step=1, time=0.5, commits=(first,), remasked=(2,))
+        >>> both = merge(step, Event(step=2, time=0.25, commits=(), remasked=(0,)))
+        >>> both.step, both.commits, both.remasked
+        (2, (), (0, 2))
+    """
+    commits = {commit.position: commit for commit in one.commits}
+    for position in other.remasked:
+        commits.pop(position, None)
+    commits |= {commit.position: commit for commit in other.commits}
+    remasked = {*one.remasked, *other.remasked} - commits.keys()
+    return Event(
+        step=other.step,
+        time=other.time,
+        commits=tuple(commits[position] for position in sorted(commits)),
+        remasked=tuple(sorted(remasked)),
+    )
+
+
+def header(seed: int, mask: int, slots: Sequence[Slot]) -> Record:
+    """The first line, before the first step."""
+    return {"format": FORMAT, "seed": seed, "mask": mask, "tokens": [vars(one) for one in slots]}
+
+
+def ending(text: str, passes: int) -> Record:
+    """The last line."""
+    return {"text": text, "passes": passes}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,17 +147,13 @@ class Trace:
             yield tuple(ids)
 
     def to_jsonl(self) -> str:
-        """The header and the events, one JSON object a line."""
-        header = {
-            "format": FORMAT,
-            "text": self.text,
-            "seed": self.seed,
-            "passes": self.passes,
-            "mask": self.mask,
-            "tokens": [vars(slot) for slot in self.slots],
-        }
-        lines = [json.dumps(header, ensure_ascii=False), *(one.to_json() for one in self.events)]
-        return "\n".join(lines) + "\n"
+        """The header, the events and the end, one JSON object a line."""
+        records = [
+            header(self.seed, self.mask, self.slots),
+            *(event.to_record() for event in self.events),
+            ending(self.text, self.passes),
+        ]
+        return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,33 +181,40 @@ def read_jsonl(text: str) -> Trace:
     """A trace from its JSON lines.
 
     Raises:
-        DataError: the lines are not a trace of this format; names the line.
+        DataError: the lines are not a trace of this format, or its end is missing; names the line.
     """
     records = [_record(number, line) for number, line in enumerate(text.split("\n"), 1) if line]
     if not records or records[0].get("format") != FORMAT:
         raise DataError(f'line 1: expected a header with "format": "{FORMAT}"')
-    header, *steps = records
+    first, *steps = records
+    if not steps or "text" not in steps[-1]:
+        raise DataError(
+            f'the trace has no end: expected a last line with "text" and "passes" after line '
+            f"{len(records)}"
+        )
+    last = steps.pop()
     try:
         trace = Trace(
-            text=header["text"],
-            seed=header["seed"],
-            passes=header["passes"],
-            mask=header["mask"],
+            text=last["text"],
+            seed=first["seed"],
+            passes=last["passes"],
+            mask=first["mask"],
             slots=tuple(
                 Slot(id=one["id"], piece=one["piece"], locked=one["locked"])
-                for one in header["tokens"]
+                for one in first["tokens"]
             ),
             events=tuple(_event(record) for record in steps),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"not a trace of format {FORMAT}: {error!r}") from None
-    outside = [p for one in trace.events for p in _positions(one) if p >= len(trace.slots)]
+    size = len(trace.slots)
+    outside = [p for one in trace.events for p in _positions(one) if not 0 <= p < size]
     if outside:
-        raise DataError(f"a step changes position {outside[0]} of {len(trace.slots)}")
+        raise DataError(f"a step changes position {outside[0]} of {size}")
     return trace
 
 
-def _event(record: dict[str, Any]) -> Event:
+def _event(record: Record) -> Event:
     return Event(
         step=record["step"],
         time=record["time"],
@@ -183,7 +230,7 @@ def _positions(event: Event) -> list[int]:
     return [commit.position for commit in event.commits] + list(event.remasked)
 
 
-def _record(number: int, line: str) -> dict[str, Any]:
+def _record(number: int, line: str) -> Record:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
