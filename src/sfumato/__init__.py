@@ -47,7 +47,8 @@ _NAMES = {
     "sampling.policies": ("named_policy",),
     "sampling.frames": ("Frame",),
     "sampling.loop": ("sample",),
-    "sampling.tasks.writing": ("complete", "rewrite", "write"),
+    "sampling.tasks.writing": ("complete", "write"),
+    "sampling.tasks.rewriting": ("rewrite",),
     "sampling.tasks.filling": ("fill",),
     "sampling.tasks.between": ("bridge", "fim"),
     "sampling.tasks.editing": ("edit",),
@@ -107,8 +108,8 @@ if TYPE_CHECKING:  # what __getattr__ finds, once more for type checkers and edi
     from sfumato.sampling.tasks.detoxing import detox as detox
     from sfumato.sampling.tasks.editing import edit as edit
     from sfumato.sampling.tasks.filling import fill as fill
+    from sfumato.sampling.tasks.rewriting import rewrite as rewrite
     from sfumato.sampling.tasks.writing import complete as complete
-    from sfumato.sampling.tasks.writing import rewrite as rewrite
     from sfumato.sampling.tasks.writing import write as write
     from sfumato.sampling.trace import Sample as Sample
     from sfumato.text.canvas import Canvas as Canvas

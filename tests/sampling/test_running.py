@@ -28,7 +28,7 @@ from sfumato.sampling.loop import Policy, finish, sample
 from sfumato.sampling.parts.constraints import Ban
 from sfumato.sampling.running.pool import Pool
 from sfumato.sampling.running.queue import Queue
-from sfumato.sampling.running.recording import record, recorded
+from sfumato.sampling.running.recording import Recorder, record, recorded
 from sfumato.sampling.running.rows import join, take
 from sfumato.sampling.tasks import Sample, write, write_each
 from sfumato.sampling.tasks.jobs import AHEAD, How, Row, run, stream
@@ -75,6 +75,61 @@ def test_a_row_is_written_alone_as_in_any_company(name: str) -> None:
         frames = sample(Whim(), canvas, policy, SPECIALS, seeds=number + 40)
         alone += [repr(one) for one in record(frames, [text], pieces, SPECIALS)]
     assert pooled(policy, canvases, size=3) == alone
+
+
+@pytest.mark.parametrize(
+    ("name", "after"), [*((name, 1) for name in EVERY), ("blocks", 0), ("blocks", 3)]
+)
+def test_a_row_that_nobody_waits_for_leaves_before_the_next_step(name: str, after: int) -> None:
+    """At once, for a newcomer; those beside it are written as if it had never been there."""
+    policy, canvases = EVERY[name], boards()
+    queue: Queue[Canvas, str] = Queue(canvases, width=lambda one: one.ids.shape[1], ahead=16)
+    counter = Counter(Whim())
+    pool = Pool(denoiser=counter, policy=policy, specials=SPECIALS, size=3)
+    seen: list[int] = []
+    gone: set[int] = set()
+
+    def begin(entries: Sequence[tuple[int, Canvas]]) -> Frame:
+        board = stack([canvas for _, canvas in entries], pad=SPECIALS.pad)
+        return policy.start(board, [number + 40 for number, _ in entries], SPECIALS)
+
+    recorder = Recorder(lambda _, ids: text(ids), pieces, SPECIALS)
+    samples: dict[int, str] = {}
+    for turn in pool.turns(queue.take, begin, lambda one: one[0] in gone):
+        here = {number for number, _ in turn.entries}
+        assert not here & gone
+        for happening in recorder.turn(turn):
+            if happening.sample is not None:
+                samples[happening.entry[0]] = repr(happening.sample)
+        seen += [2] * (2 in here)
+        if len(seen) > after:
+            gone.add(2)
+    for number, canvas in enumerate(canvases):
+        frames = list(sample(Whim(), canvas, policy, SPECIALS, seeds=number + 40))
+        (alone,) = record(frames, [text], pieces, SPECIALS)
+        if number == 2 and len(frames) > after + 2:
+            assert number not in samples
+            assert len(seen) == after + 1
+        else:
+            assert samples[number] == repr(alone)
+
+
+def test_rows_that_leave_together_go_when_all_are_gone() -> None:
+    counter = Counter(Whim())
+    policy = DecodingPolicy()
+    waiting = [0, 1]
+    board = stack([lay_out([Hole(slots=6)], mask=0)] * 2, pad=SPECIALS.pad)
+    pool = Pool(denoiser=counter, policy=policy, specials=SPECIALS, size=2, together=True)
+    gone: set[int] = set()
+
+    def take_next(count: int) -> list[int]:
+        return [waiting.pop() for _ in range(min(count, len(waiting)))]
+
+    turns = pool.turns(take_next, lambda _: policy.start(board, 0, SPECIALS), gone.__contains__)
+    for step, turn in enumerate(turns):
+        assert len(turn.entries) == 2
+        gone.update([[0], [0], [0, 1]][step])
+    assert (step, counter.calls) == (2, 3)
 
 
 @pytest.mark.parametrize("noise", ["masked", "uniform"])

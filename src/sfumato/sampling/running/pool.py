@@ -58,19 +58,27 @@ class Pool(Generic[Network]):
     together: bool = False
 
     def turns(
-        self, take_next: Callable[[int], list[Entry]], begin: Callable[[Sequence[Entry]], Frame]
+        self,
+        take_next: Callable[[int], list[Entry]],
+        begin: Callable[[Sequence[Entry]], Frame],
+        gone: Callable[[Entry], bool] = lambda _: False,
     ) -> Iterator[Turn[Entry]]:
         """The steps, until nothing is left to do.
 
         Args:
             take_next: up to so many entries; none while rows are in the batch means none now, and
                 none for an empty batch that there are no others.
-            begin: the frame of entries before their first step.
+            begin: the frame of entries before their first step, or any later one.
+            gone: whether nobody waits for an entry any more: it leaves before the next step.
+                Rows that come and leave together go when all of them are gone.
         """
         entries: list[Entry] = []
         frame: Frame | None = None
         limit, denoiser = 0, self.denoiser
         while True:
+            left = [row for row, entry in enumerate(entries) if gone(entry)]
+            if frame is not None and left and (not self.together or len(left) == len(entries)):
+                entries, frame = _staying(entries, frame, left)
             free = 0 if self.together and entries else self.size - len(entries)
             if new := take_next(free) if free else []:
                 first = begin(new)
@@ -83,7 +91,7 @@ class Pool(Generic[Network]):
             turn = self._turn(entries, frame, denoiser)
             assert int(turn.after.step.max()) <= limit, f"a policy must end within {limit} steps"
             yield turn
-            entries, frame = _staying(turn)
+            entries, frame = _staying(turn.entries, turn.after, turn.leaving)
 
     def _turn(self, entries: Sequence[Entry], frame: Frame, denoiser: Network) -> Turn[Entry]:
         idle = bool(frame.done.all())
@@ -97,10 +105,11 @@ class Pool(Generic[Network]):
         return Turn(entries=entries, before=frame, after=after, leaving=leaving)
 
 
-def _staying(turn: Turn[Entry]) -> tuple[list[Entry], Frame | None]:
+def _staying(
+    entries: Sequence[Entry], frame: Frame, leaving: Sequence[int]
+) -> tuple[list[Entry], Frame | None]:
     """Who goes on, and the frame they go on from."""
-    if not turn.leaving:
-        return [*turn.entries], turn.after
-    leaving = {*turn.leaving}
-    rows = [row for row in range(len(turn.entries)) if row not in leaving]
-    return [turn.entries[row] for row in rows], take(turn.after, rows) if rows else None
+    if not leaving:
+        return [*entries], frame
+    rows = [row for row in range(len(entries)) if row not in {*leaving}]
+    return [entries[row] for row in rows], take(frame, rows) if rows else None

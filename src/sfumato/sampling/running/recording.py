@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from sfumato.sampling.frames import Frame, Specials, trajectory
 from sfumato.sampling.running.pool import Turn
@@ -15,48 +16,93 @@ from sfumato.sampling.trace import Commit, Event, Pieces, Sample, Slot, Trace
 Entry = TypeVar("Entry", bound=Hashable)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Happening(Generic[Entry]):
+    """What a turn did to one row.
+
+    Attributes:
+        entry: what the row stands for.
+        opened: the row before its first step, in the turn that it comes in.
+        event: what the step wrote and took back; None if nothing.
+        sample: the finished text, in the turn that it leaves.
+    """
+
+    entry: Entry
+    opened: tuple[Slot, ...] | None
+    event: Event | None
+    sample: Sample | None
+
+
+class Recorder(Generic[Entry]):
+    """Keeps what happened to the rows of a batch, turn by turn; frames are not kept.
+
+    Args:
+        read: what a row stands for and its final ids to its text.
+        pieces: ids to readable pieces, such as `Vocabulary.pieces`.
+        specials: which ids mean mask, pad and eos.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Entry, Sequence[int]], str],
+        pieces: Pieces,
+        specials: Specials,
+    ) -> None:
+        self._read = read
+        self._pieces = pieces
+        self._specials = specials
+        self._open: dict[Entry, tuple[tuple[Slot, ...], list[Event]]] = {}
+
+    def turn(self, turn: Turn[Entry]) -> list[Happening[Entry]]:
+        """What a turn did to each row; rows that are gone are forgotten."""
+        before, after = on_cpu(turn.before), on_cpu(turn.after)
+        self._open = {entry: self._open[entry] for entry in turn.entries if entry in self._open}
+        found = []
+        for row, entry in enumerate(turn.entries):
+            new = entry not in self._open
+            if new:
+                self._open[entry] = slots(before, row, self._pieces, self._specials), []
+            first, events = self._open[entry]
+            happened = event(before, after, row, self._pieces, self._specials)
+            events.extend([] if happened is None else [happened])
+            sample = self._sample(entry, after, row) if row in turn.leaving else None
+            opened = first if new else None
+            found.append(Happening(entry=entry, opened=opened, event=happened, sample=sample))
+        return found
+
+    def _sample(self, entry: Entry, after: Frame, row: int) -> Sample:
+        """What remains of a row that leaves."""
+        found = trajectory(after, row)
+        first, events = self._open[entry]
+        trace = Trace(
+            text=self._read(entry, found.ids),
+            seed=int(after.seeds[row]),
+            passes=found.passes,
+            mask=self._specials.mask,
+            slots=first,
+            events=tuple(events),
+        )
+        return Sample(
+            text=trace.text,
+            seed=trace.seed,
+            passes=trace.passes,
+            trajectory=found,
+            trace=trace,
+        )
+
+
 def recorded(
     turns: Iterable[Turn[Entry]],
     read: Callable[[Entry, Sequence[int]], str],
     pieces: Pieces,
     specials: Specials,
 ) -> Iterator[tuple[Entry, Sample]]:
-    """A sample for each row when it leaves its batch; frames are consumed and not kept.
-
-    Args:
-        turns: the steps of a batch.
-        read: what a row stands for and its final ids to its text.
-        pieces: ids to readable pieces, such as `Vocabulary.pieces`.
-        specials: which ids mean mask, pad and eos.
-    """
-    opened: dict[Entry, tuple[tuple[Slot, ...], list[Event]]] = {}
+    """A sample for each row when it leaves its batch; arguments as for `Recorder`."""
+    recorder = Recorder(read, pieces, specials)
     for turn in turns:
-        before, after = on_cpu(turn.before), on_cpu(turn.after)
-        for row, entry in enumerate(turn.entries):
-            if entry not in opened:
-                opened[entry] = slots(before, row, pieces, specials), []
-            happened = event(before, after, row, pieces, specials)
-            opened[entry][1].extend([] if happened is None else [happened])
-        for row in turn.leaving:
-            entry = turn.entries[row]
-            found = trajectory(after, row)
-            first, events = opened.pop(entry)
-            trace = Trace(
-                text=read(entry, found.ids),
-                seed=int(after.seeds[row]),
-                passes=found.passes,
-                mask=specials.mask,
-                slots=first,
-                events=tuple(events),
-            )
-            sample = Sample(
-                text=trace.text,
-                seed=trace.seed,
-                passes=trace.passes,
-                trajectory=found,
-                trace=trace,
-            )
-            yield entry, sample
+        for happening in recorder.turn(turn):
+            if happening.sample is not None:
+                yield happening.entry, happening.sample
 
 
 def record(

@@ -10,7 +10,8 @@ seed and not on what is written beside it.
 
     jobs.py       what every task shares: rows, the run, its policy
     results.py    what they return, the best first
-    writing.py    write, complete, complete_each, rewrite
+    writing.py    write, complete, complete_each
+    rewriting.py  rewrite
     streaming.py  write_each: any number of prompts, in a stream
     searching.py  search_each: the best of several runs, thinned out by a reward on the way
     filling.py    fill
@@ -32,10 +33,11 @@ from sfumato.sampling.tasks.editing import edit
 from sfumato.sampling.tasks.filling import fill
 from sfumato.sampling.tasks.jobs import LatentModel, Model, Policy, Writer, ban_texts, specials_of
 from sfumato.sampling.tasks.results import Edit, Infill, best_first
+from sfumato.sampling.tasks.rewriting import rewrite
 from sfumato.sampling.tasks.searching import search_each
 from sfumato.sampling.tasks.streaming import write_each
 from sfumato.sampling.tasks.travelling import interpolate, vary
-from sfumato.sampling.tasks.writing import complete, complete_each, rewrite, write
+from sfumato.sampling.tasks.writing import complete, complete_each, write
 from sfumato.sampling.trace import Sample
 
 __all__ = [

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from sfumato.errors import UsageError
 from sfumato.protocols import Scorer
 from sfumato.sampling.tasks.choosing import log_likelihoods
-from sfumato.sampling.tasks.jobs import How, Model, Policy, Row, Watch, policy_for, run
+from sfumato.sampling.tasks.jobs import Model, Policy, Row, Watch, Work, policy_for, run_work
 from sfumato.sampling.tasks.results import Infill, best_first
 from sfumato.sampling.trace import Sample
 from sfumato.text.canvas import Hole
@@ -80,18 +80,37 @@ def fim(
         >>> one.text == "a " + one.middle + " sat"
         True
     """
-    gap = _Gap(prefix=prefix, suffix=suffix, least=0)
-    how = How(
-        policy=policy_for(model, policy, steps=length or _WIDTHS[-1], ban=ban),
-        batch_size=batch_size,
-        watch=watch,
+    seeds = range(seed, seed + n)
+    found = middles(
+        model, prefix, suffix, length=length, trim=trim, seeds=seeds, policy=policy, ban=ban
     )
-    samples = _written(model, gap, how, length=length, seeds=range(seed, seed + n))
+    samples = run_work(model, found.work, batch_size=batch_size, watch=watch)
+    return best_first(found.best(model, samples, batch_size=batch_size), rank)
+
+
+def middles(
+    model: Model,
+    prefix: str,
+    suffix: str,
+    *,
+    length: int | None = None,
+    trim: bool = True,
+    seeds: Sequence[int] = (0,),
+    policy: Policy | None = None,
+    ban: Sequence[str] = (),
+) -> Between:
+    """What `fim` does with these arguments, to be run by the caller.
+
+    Raises:
+        UsageError: a length below 1, or a text that the model has no room for.
+    """
 
     def tidy(middle: str) -> str:
         return trimmed(prefix, middle, suffix) if trim else middle
 
-    return best_first([_infill(one, gap, tidy) for one in samples], rank)
+    chosen = policy_for(model, policy, steps=length or _WIDTHS[-1], ban=ban)
+    gap = _Gap(prefix=prefix, suffix=suffix, least=0)
+    return _between(model, gap, tidy, chosen, length=length, seeds=seeds)
 
 
 def bridge(
@@ -144,17 +163,15 @@ def bridge(
     before = first if not first or first[-1].isspace() else first + joint
     after = second if not second or second[0].isspace() else joint + second
     gap = _Gap(prefix=before, suffix=after, least=1)
-    how = How(
-        policy=policy_for(model, policy, steps=length or _WIDTHS[-1], ban=ban),
-        batch_size=batch_size,
-        watch=watch,
-    )
-    samples = _written(model, gap, how, length=length, seeds=range(seed, seed + n))
 
     def tidy(middle: str) -> str:
         return trimmed(before, middle, after).strip()
 
-    return best_first([_infill(one, gap, tidy) for one in samples], rank)
+    chosen = policy_for(model, policy, steps=length or _WIDTHS[-1], ban=ban)
+    seeds = range(seed, seed + n)
+    found = _between(model, gap, tidy, chosen, length=length, seeds=seeds)
+    samples = run_work(model, found.work, batch_size=batch_size, watch=watch)
+    return best_first(found.best(model, samples, batch_size=batch_size), rank)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,10 +192,40 @@ class _Gap:
         return replace(fill, canvas=replace(fill.canvas, optional=optional))
 
 
-def _written(
-    model: Model, gap: _Gap, how: How, *, length: int | None, seeds: Sequence[int]
-) -> list[Sample]:
-    """For each seed the sample whose width fits best; its text is the middle."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Between:
+    """A hole at several widths, to be written, and the choice among what was written.
+
+    Attributes:
+        work: for each seed a row of every width.
+        gap: what stands on both sides.
+        fills: the canvas of each width.
+        tidy: what becomes of a middle.
+    """
+
+    work: Work
+    gap: _Gap
+    fills: Sequence[Fill]
+    tidy: Tidy
+
+    def best(self, model: Model, samples: Sequence[Sample], *, batch_size: int) -> list[Infill]:
+        """For each seed the sample whose width fits best; with several, it takes passes."""
+        each = len(self.fills)
+        if each == 1:
+            return [_infill(one, self.gap, self.tidy) for one in samples]
+        fits = _fits(model, samples, self.fills, batch_size)
+        found = []
+        for first in range(0, len(samples), each):
+            group = range(first, first + each)
+            best = max(group, key=fits.__getitem__)
+            passes = sum(samples[i].passes for i in group) + each
+            found.append(_infill(replace(samples[best], passes=passes), self.gap, self.tidy))
+        return found
+
+
+def _between(
+    model: Model, gap: _Gap, tidy: Tidy, policy: Policy, *, length: int | None, seeds: Sequence[int]
+) -> Between:
     widths, room = _widths(model, length)
     fills = [gap.fill(width, model, room) for width in widths]
 
@@ -189,17 +236,7 @@ def _written(
         return Row(canvas=fill.canvas, seed=seed, read=read)
 
     rows = [row(fill, seed) for seed in seeds for fill in fills]
-    samples = run(model, rows, how)
-    if len(fills) == 1:
-        return samples
-    fits = _fits(model, samples, fills, how.batch_size)
-    found = []
-    for first in range(0, len(samples), len(fills)):
-        group = range(first, first + len(fills))
-        best = max(group, key=fits.__getitem__)
-        passes = sum(samples[i].passes for i in group) + len(fills)
-        found.append(replace(samples[best], passes=passes))
-    return found
+    return Between(work=Work(rows=rows, policy=policy), gap=gap, fills=fills, tidy=tidy)
 
 
 def _widths(model: Model, length: int | None) -> tuple[tuple[int, ...], int | None]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sfumato.protocols import Scorer
 from sfumato.sampling.tasks.choosing import Chooser, Surprise, choose_spans
-from sfumato.sampling.tasks.jobs import How, Model, Policy, Row, Watch, policy_for, run
+from sfumato.sampling.tasks.jobs import Model, Policy, Row, Watch, Work, policy_for, run_work
 from sfumato.sampling.tasks.results import Edit, best_first, edited
 from sfumato.text.spans import Opening, close_spans, open_spans
 from sfumato.text.vocabulary import Vocabulary
@@ -83,20 +83,66 @@ def edit(
         ('a cat', 0.67)
     """
     if spans is None:
-        usually = Surprise(model=model, prompt=prompt, blind=prompt is not None)
-        chooser = usually if choose is None else choose
-        usual = _UNSURPRISING if isinstance(chooser, Surprise) else 0.0
-        spans = choose_spans(text, chooser, budget=budget, least=usual if least is None else least)
-    room = (2 if prompt is None else 0) if extra is None else extra
-    opening = open_spans(text, spans, model.vocabulary, extra=room, prompt=prompt)
-    steps = int(opening.fill.canvas.editable.sum())
-    chosen = policy_for(model, policy, steps=steps, ban=ban)
-    rows = [row_of(opening, seed + i, model.vocabulary) for i in range(n)]
-    samples = run(model, rows, How(policy=chosen, batch_size=batch_size, watch=watch))
+        spans = words_to_edit(model, text, choose=choose, budget=budget, least=least, prompt=prompt)
+    work = editing(
+        model,
+        text,
+        spans,
+        extra=extra,
+        seeds=range(seed, seed + n),
+        policy=policy,
+        ban=ban,
+        prompt=prompt,
+    )
+    samples = run_work(model, work, batch_size=batch_size, watch=watch)
     edits = [
         edited(text, one.text, seed=one.seed, passes=one.passes, trace=one.trace) for one in samples
     ]
     return best_first(edits, rank)
+
+
+def words_to_edit(
+    model: Model,
+    text: str,
+    *,
+    choose: Chooser | None = None,
+    budget: int | float = 0.15,
+    least: float | None = None,
+    prompt: str | None = None,
+) -> tuple[Span, ...]:
+    """The spans that `edit` opens where none are given; it takes forward passes to find them.
+
+    Raises:
+        UsageError: a budget that is none, or noise that leaves no mark.
+    """
+    usually = Surprise(model=model, prompt=prompt, blind=prompt is not None)
+    chooser = usually if choose is None else choose
+    usual = _UNSURPRISING if isinstance(chooser, Surprise) else 0.0
+    return choose_spans(text, chooser, budget=budget, least=usual if least is None else least)
+
+
+def editing(
+    model: Model,
+    text: str,
+    spans: Sequence[Span],
+    *,
+    extra: int | None = None,
+    seeds: Sequence[int] = (0,),
+    policy: Policy | None = None,
+    ban: Sequence[str] = (),
+    prompt: str | None = None,
+) -> Work:
+    """What `edit` does with these spans, to be run by the caller.
+
+    Raises:
+        UsageError: a span outside the text, or an insertion without room.
+    """
+    room = (2 if prompt is None else 0) if extra is None else extra
+    opening = open_spans(text, spans, model.vocabulary, extra=room, prompt=prompt)
+    steps = int(opening.fill.canvas.editable.sum())
+    chosen = policy_for(model, policy, steps=steps, ban=ban)
+    rows = [row_of(opening, seed, model.vocabulary) for seed in seeds]
+    return Work(rows=rows, policy=chosen)
 
 
 def row_of(opening: Opening, seed: int, vocabulary: Vocabulary) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sfumato.protocols import Scorer
-from sfumato.sampling.tasks.jobs import How, Policy, Row, Watch, Writer, policy_for, run
+from sfumato.sampling.tasks.jobs import Policy, Row, Watch, Work, Writer, policy_for, run_work
 from sfumato.sampling.tasks.results import best_first
 from sfumato.sampling.trace import Sample
 from sfumato.text.template import compose_fill, join_fill
@@ -56,6 +56,33 @@ def fill(
         >>> fill(model, "a {2} sat")[0].text.endswith(" sat")
         True
     """
+    work = filling(
+        model,
+        text,
+        free_slots=free_slots,
+        seeds=range(seed, seed + n),
+        policy=policy,
+        ban=ban,
+        require=require,
+    )
+    return best_first(run_work(model, work, batch_size=batch_size, watch=watch), rank)
+
+
+def filling(
+    model: Writer,
+    text: str,
+    *,
+    free_slots: int = 16,
+    seeds: Sequence[int] = (0,),
+    policy: Policy | None = None,
+    ban: Sequence[str] = (),
+    require: Sequence[str] = (),
+) -> Work:
+    """What `fill` does with these arguments, to be run by the caller.
+
+    Raises:
+        UsageError: there is no hole in the text, or a brace is not doubled.
+    """
     task = compose_fill(text, model.vocabulary, free_slots=free_slots)
 
     def read(ids: Sequence[int]) -> str:
@@ -63,6 +90,5 @@ def fill(
 
     steps = int(task.canvas.editable.sum())
     chosen = policy_for(model, policy, steps=steps, ban=ban, require=require, hold=True)
-    how = How(policy=chosen, batch_size=batch_size, require=require, watch=watch)
-    rows = [Row(canvas=task.canvas, seed=seed + i, read=read) for i in range(n)]
-    return best_first(run(model, rows, how), rank)
+    rows = [Row(canvas=task.canvas, seed=seed, read=read) for seed in seeds]
+    return Work(rows=rows, policy=chosen, require=require)

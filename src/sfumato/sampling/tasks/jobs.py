@@ -101,6 +101,30 @@ class How:
     watch: Watch | None = None
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Work:
+    """What a task wants written: its rows, how, and phrases that must be in each.
+
+    Whoever runs it, and beside whatever else, the samples are those of the task.
+    """
+
+    rows: Sequence[Row]
+    policy: Policy
+    require: Sequence[str] = ()
+
+
+def run_work(
+    model: Writer, work: Work, *, batch_size: int, watch: Watch | None = None
+) -> list[Sample]:
+    """Writes the rows of a task, `batch_size` side by side; one sample a row.
+
+    Raises:
+        UsageError: no rows or a batch size below one.
+    """
+    how = How(policy=work.policy, batch_size=batch_size, require=work.require, watch=watch)
+    return run(model, work.rows, how)
+
+
 def run(model: Writer, rows: Sequence[Row], how: How) -> list[Sample]:
     """Writes rows, `batch_size` side by side; one sample a row.
 
@@ -127,32 +151,40 @@ def stream(model: Writer, rows: Iterable[Row], how: How) -> Iterator[Sample]:
     Yields:
         a sample a row, in the order of the rows.
     """
-    vocabulary, specials = model.vocabulary, specials_of(model.vocabulary)
-    policy: Any = how.policy
-    denoiser: Any = model.denoiser  # of tokens or of vectors, as `policy_for` made sure
-    single = isinstance(policy, DecodingPolicy) and policy.context is None
-    together = how.watch is not None or not (single or isinstance(policy, Ancestral))
+    pool = pool_for(model, how)
     queue: Queue[Row, Sample] = Queue(
         rows,
-        width=lambda row: 0 if together else row.canvas.ids.shape[1],
-        ahead=how.batch_size * (1 if together else AHEAD),
+        width=lambda row: 0 if pool.together else row.canvas.ids.shape[1],
+        ahead=how.batch_size * (1 if pool.together else AHEAD),
     )
-    pool = Pool(
-        denoiser=denoiser,
-        policy=policy,
-        specials=specials,
-        size=how.batch_size,
-        together=together,
-    )
-    turns = pool.turns(queue.take, lambda entries: _first(model, [row for _, row in entries], how))
+    turns = pool.turns(queue.take, lambda entries: begin(model, [row for _, row in entries], how))
     watched = _watched(turns, how.watch)
-    found = recorded(watched, lambda one, ids: one[1].read(ids), vocabulary.pieces, specials)
+    pieces = model.vocabulary.pieces
+    found = recorded(watched, lambda one, ids: one[1].read(ids), pieces, pool.specials)
     for (number, _), sample in found:
         yield from queue.put(number, sample)
 
 
-def _first(model: Writer, rows: Sequence[Row], how: How) -> Frame:
-    """The frame of rows before their first step."""
+def pool_for(model: Writer, how: How) -> Pool[Any]:
+    """The batch in which rows are written."""
+    policy: Any = how.policy
+    denoiser: Any = model.denoiser  # of tokens or of vectors, as `policy_for` made sure
+    single = isinstance(policy, DecodingPolicy) and policy.context is None
+    return Pool(
+        denoiser=denoiser,
+        policy=policy,
+        specials=specials_of(model.vocabulary),
+        size=how.batch_size,
+        together=how.watch is not None or not (single or isinstance(policy, Ancestral)),
+    )
+
+
+def begin(model: Writer, rows: Sequence[Row], how: How) -> Frame:
+    """The frame of rows before their first step.
+
+    Raises:
+        UsageError: a phrase that must be written fits into no hole.
+    """
     vocabulary, specials = model.vocabulary, specials_of(model.vocabulary)
     seeds = [row.seed for row in rows]
     canvas = stack([row.canvas for row in rows], pad=vocabulary.pad).to(device_of(model.denoiser))
