@@ -56,6 +56,9 @@ class Decoding:
     tuned: Path | None = None
 
 
+TALKING = Decoding(steps=128, temperature=0.7, top_p=0.95, block=32)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
     """How many, from which seed, in which order.

@@ -56,6 +56,7 @@ RECIPES = (
     "vary",
     "interpolate",
     "chat",
+    "serve",
     "evaluate",
     "sweep",
     "tune",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sfumato_apps.choices import Decoding
+from sfumato_apps.choices import TALKING, Decoding
 
 
 def chat(
@@ -12,7 +12,7 @@ def chat(
     length: int = 128,
     guidance: float | None = None,
     seed: int = 0,
-    decoding: Decoding = Decoding(steps=128, temperature=0.7, top_p=0.95, block=32),
+    decoding: Decoding = TALKING,
 ) -> None:
     """Talks with a model that was trained on dialogues; an empty line or Ctrl-D ends.
 

@@ -65,13 +65,21 @@ class Recorder(Generic[Entry]):
             first, events = self._open[entry]
             happened = event(before, after, row, self._pieces, self._specials)
             events.extend([] if happened is None else [happened])
-            sample = self._sample(entry, after, row) if row in turn.leaving else None
+            sample = self.sample(entry, after, row) if row in turn.leaving else None
             opened = first if new else None
             found.append(Happening(entry=entry, opened=opened, event=happened, sample=sample))
         return found
 
-    def _sample(self, entry: Entry, after: Frame, row: int) -> Sample:
-        """What remains of a row that leaves."""
+    def only(self, entries: Iterable[Entry]) -> Recorder[Entry]:
+        """Another recorder that goes on with some of the rows."""
+        other = Recorder(self._read, self._pieces, self._specials)
+        kept = {entry: self._open[entry] for entry in entries}
+        other._open = {entry: (first, [*events]) for entry, (first, events) in kept.items()}
+        return other
+
+    def sample(self, entry: Entry, after: Frame, row: int) -> Sample:
+        """What remains of a row that leaves, done or not."""
+        after = on_cpu(after)
         found = trajectory(after, row)
         first, events = self._open[entry]
         trace = Trace(

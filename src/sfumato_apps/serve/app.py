@@ -1,0 +1,145 @@
+"""The application: the routes, their errors in one envelope, the studio, the rules around it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, Response
+from starlette.types import ASGIApp
+
+from sfumato import __version__
+from sfumato.errors import SfumatoError
+from sfumato_apps.serve.routes import health, texts
+from sfumato_apps.serve.security import Guard, Rules
+from sfumato_apps.serve.service import Service, UnknownModelError
+from sfumato_apps.serve.wire.errors import Refusal, refusal, refusal_of, refusal_of_fields
+
+OPEN = "/healthz"
+_ENVELOPE = {"$ref": "#/components/schemas/Error"}
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": "string"},
+            },
+        }
+    },
+}
+_STATUSES = {
+    "400": "The request is not as it should be.",
+    "401": "The token is missing or wrong.",
+    "403": "Host or origin are not allowed.",
+    "404": "There is no such thing.",
+    "408": "The body did not come in time.",
+    "413": "The body is too large.",
+    "415": "The body is not JSON.",
+    "429": "The queue is full.",
+    "500": "The model failed.",
+    "503": "Nothing can be written.",
+}
+
+
+def application(service: Service, rules: Rules, *, static: Path | None = None) -> ASGIApp:
+    """Everything behind the rules.
+
+    Args:
+        service: writes; its engine is started and stopped with the application.
+        rules: who may ask; the studio's files are added to what is open.
+        static: folder of the studio's files.
+    """
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        service.engine.start()
+        yield
+        service.engine.stop()
+
+    app = FastAPI(
+        title="sfumato", version=__version__, docs_url=None, redoc_url=None, lifespan=running
+    )
+    for family in (health, texts):
+        app.include_router(family.routes(service))
+    files = _files(static)
+    for path, file in files.items():
+        app.add_api_route(path, _sends(file), include_in_schema=False, methods=["GET", "HEAD"])
+    _speak_plainly(app)
+    app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
+    return Guard(app, rules.opened(files))
+
+
+def _files(folder: Path | None) -> dict[str, Path]:
+    """The studio's files by their paths; its page is at / too."""
+    if folder is None or not (folder / "index.html").is_file():
+        return {}
+    found = {
+        f"/{file.relative_to(folder).as_posix()}": file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.suffix != ".py" and "__pycache__" not in file.parts
+    }
+    return {"/": folder / "index.html", **found}
+
+
+def _sends(file: Path) -> Any:  # noqa: ANN401
+    async def send() -> FileResponse:
+        return FileResponse(file, headers={"Cache-Control": "no-cache"})
+
+    return send
+
+
+def _speak_plainly(app: FastAPI) -> None:
+    """One envelope for every error."""
+
+    def answer(wrong: Refusal) -> Response:
+        headers = dict(wrong.headers or {})
+        return Response(wrong.body(), wrong.status, headers, "application/json")
+
+    @app.exception_handler(RequestValidationError)
+    async def fields(_: Request, error: RequestValidationError) -> Response:
+        return answer(refusal_of_fields(error.errors()))
+
+    @app.exception_handler(SfumatoError)
+    async def ours(_: Request, error: SfumatoError) -> Response:
+        if isinstance(error, UnknownModelError):
+            wrong = Refusal(status=404, message=str(error), code=error.code, param=error.param)
+            return answer(wrong)
+        return answer(refusal_of(error))
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> Response:
+        return answer(refusal(error.status_code, str(error.detail), headers=error.headers))
+
+
+def _schema(app: FastAPI) -> dict[str, Any]:
+    """The routes with the errors that each may answer with."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    parts = schema.setdefault("components", {})
+    parts.setdefault("schemas", {})["Error"] = _ERROR
+    for unused in ("HTTPValidationError", "ValidationError"):
+        parts["schemas"].pop(unused, None)
+    parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    content = {"application/json": {"schema": _ENVELOPE}}
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            operation["responses"].pop("422", None)
+            for status, said in _STATUSES.items():
+                wrong = {"description": said, "content": content}
+                operation["responses"].setdefault(status, wrong)
+            operation["security"] = [] if path == OPEN else [{"token": []}]
+    app.openapi_schema = schema
+    return schema

@@ -1,0 +1,166 @@
+"""Runs the application: uvicorn, one engine a process, a bound on every wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sfumato.errors import DataError, UsageError
+from sfumato_apps.policies import open_writer
+from sfumato_apps.serve.app import OPEN, application
+from sfumato_apps.serve.engine.engine import Engine
+from sfumato_apps.serve.limits import Limits
+from sfumato_apps.serve.security import Rules, is_loopback, names_of
+from sfumato_apps.serve.service import Service
+from sfumato_apps.studio import static_files
+
+ENVIRONMENT = "SFUMATO_TOKEN"
+_ALIAS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+_HEADERS_WITHIN = 10.0  # seconds
+_DRAIN = 10  # seconds
+_CONNECTIONS = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServePlan:
+    """What is served, where and to whom.
+
+    Attributes:
+        model: folder or hub name; the shipped model if None.
+        host: address to listen on.
+        port: number to listen on.
+        allow_host: more names that the server answers to.
+        token_file: holds the token.
+        batch: rows side by side.
+        queue: requests that may wait.
+        workers: processes, each with an engine of its own.
+        limits: of a request.
+    """
+
+    model: str | None
+    host: str
+    port: int
+    allow_host: tuple[str, ...]
+    token_file: Path | None
+    batch: int
+    queue: int
+    workers: int
+    limits: Limits
+
+
+def serve(plan: ServePlan) -> None:
+    """Serves until it is told to stop; streams get ten seconds to end.
+
+    Raises:
+        UsageError: an address that others reach, without a token.
+        DataError: the token cannot be read.
+    """
+    token = token_of(plan)
+    config = uvicorn.Config(
+        app_of(plan, token),
+        host=plan.host,
+        port=plan.port,
+        http=PatientProtocol,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=_DRAIN,
+        limit_concurrency=_CONNECTIONS,
+    )
+    print(f"sfumato serves http://{plan.host}:{plan.port}", file=sys.stderr, flush=True)
+    uvicorn.Server(config).run()
+
+
+def app_of(plan: ServePlan, token: str | None) -> ASGIApp:
+    """The application of one process."""
+    model = open_writer(plan.model)
+    engine = Engine(model, batch=plan.batch, queue=plan.queue)
+    service = Service(engine=engine, model=model, name=name_of(plan.model), limits=plan.limits)
+    rules = Rules(
+        token=token,
+        hosts=names_of(plan.host, plan.allow_host),
+        any_address=plan.host in ("0.0.0.0", "::"),
+        open_paths=frozenset({OPEN}),
+        body=plan.limits.body,
+    )
+    return application(service, rules, static=static_files())
+
+
+def token_of(plan: ServePlan) -> str | None:
+    """The token from its file or the environment, never from the command line.
+
+    Raises:
+        UsageError: there is none, and the address is not of this machine alone.
+        DataError: the file cannot be read, or is empty.
+    """
+    token = os.environ.get(ENVIRONMENT, "").strip() or None
+    if plan.token_file is not None:
+        try:
+            token = plan.token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"--token-file: {error}") from None
+        if not token:
+            raise DataError(f"{plan.token_file}: expected a token, but the file is empty")
+    if token is None and not is_loopback(plan.host):
+        raise UsageError(
+            f"--host {plan.host} is reached by others: give a token, by --token-file FILE or in "
+            f"{ENVIRONMENT}"
+        )
+    return token
+
+
+def name_of(model: str | None) -> str:
+    """What clients call the model: the last part of its folder or hub name.
+
+    Example:
+        >>> name_of(None), name_of("runs/my model/"), name_of("org/bert-base")
+        ('sfumato', 'my-model', 'bert-base')
+    """
+    last = Path(model).name if model else ""
+    return "".join(one if one in _ALIAS else "-" for one in last)[:64] or "sfumato"
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP/1.1 that waits ten seconds for the head of a request, and no longer."""
+
+    _waits: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401
+        """A client is there."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Something came: the rest of a head must follow, or the head is there."""
+        super().data_received(data)
+        idle = self.conn.their_state is h11.IDLE
+        if idle and self._waits is None and self.cycle is not None:
+            self._wait()
+        elif not idle and self._waits is not None:
+            self._waits.cancel()
+            self._waits = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        if self._waits is not None:
+            self._waits.cancel()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._waits = self.loop.call_later(_HEADERS_WITHIN, self._hang_up)
+
+    def _hang_up(self) -> None:
+        self._waits = None
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self.transport.close()

@@ -1,0 +1,168 @@
+"""What may be asked: types are strict, ranges are checked, unknown fields are errors."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sfumato_apps.choices import OrderName
+
+Diffusing = bool | Literal["events"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Phrase = Annotated[str, Field(min_length=1, max_length=200)]
+Phrases = Annotated[list[Phrase], Field(max_length=64)]
+Stop = Annotated[str, Field(min_length=1, max_length=64)]
+Seed = Annotated[int, Field(ge=0, lt=2**53)]  # what JSON numbers hold exactly in browsers
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Point = Annotated[int, Field(ge=0, lt=2**31)]
+Span = Annotated[list[Point], Field(min_length=2, max_length=2)]
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class StreamOptions(BaseModel):
+    """What a stream tells beside the text."""
+
+    model_config = STRICT
+
+    include_usage: bool = False
+
+
+class Writing(BaseModel, ABC):
+    """The fields of every request that writes."""
+
+    model_config = STRICT
+
+    model: Name | None = None
+    n: Count = 1
+    seed: Seed = 0
+    steps: Count | None = None
+    order: OrderName = "max_prob"
+    block: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_k: Count | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    no_repeat: Annotated[int, Field(ge=0, le=1024)] | None = None
+    guidance: Annotated[float, Field(ge=-10, le=10)] | None = None
+    refresh: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    ban: Phrases = []
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    diffusing: Diffusing = False
+    user: Annotated[str, Field(max_length=256)] | None = None
+
+
+class Completion(Writing):
+    """A text to go on from, and perhaps one to arrive at."""
+
+    prompt: str = ""
+    suffix: str | None = None
+    max_tokens: Count | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    require: Phrases = []
+
+
+class Middle(Writing):
+    """What stands before and after a middle."""
+
+    prompt: str
+    suffix: str = ""
+    max_tokens: Count | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+
+
+class TextContent(BaseModel):
+    """Text as a part of a message."""
+
+    model_config = STRICT
+
+    type: Literal["text"]
+    text: str
+
+
+class Turn(BaseModel):
+    """One message of a dialogue."""
+
+    model_config = STRICT
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Annotated[list[TextContent], Field(min_length=1, max_length=64)]
+    name: Annotated[str, Field(max_length=64)] | None = None
+
+
+class Chat(Writing):
+    """A dialogue to be answered."""
+
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=256)]
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+    logprobs: bool = False
+    require: Phrases = []
+
+
+class TextPart(BaseModel):
+    """Text that stays."""
+
+    model_config = STRICT
+
+    text: str
+
+
+class HolePart(BaseModel):
+    """A hole of at most so many tokens, or as many as it takes."""
+
+    model_config = STRICT
+
+    hole: Annotated[int, Field(ge=1, lt=10**6)] | None
+
+
+class Infill(Writing):
+    """A text with holes: `{}` and `{8}` in one string, or parts."""
+
+    text: Annotated[str, Field(min_length=1)] | None = None
+    parts: Annotated[list[TextPart | HolePart], Field(min_length=1, max_length=1024)] | None = None
+    slots: Count = 16
+    require: Phrases = []
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Infill:
+        if (self.text is None) == (self.parts is None):
+            raise ValueError("expected either text, with holes {} and {8}, or parts")
+        return self
+
+
+class Edit(Writing):
+    """A text of which some is to be rewritten."""
+
+    text: Annotated[str, Field(min_length=1)]
+    spans: Annotated[list[Span], Field(max_length=1024)] | None = None
+    budget: Annotated[int, Field(ge=0, lt=2**31)] | Annotated[float, Field(ge=0, le=1)] = 0.15
+    least: float | None = None
+    extra: Annotated[int, Field(ge=0, le=1024)] | None = None
+    prompt: str | None = None
+    scorer: Literal["surprise"] | None = None
+
+
+class Score(BaseModel):
+    """Texts to be judged by the model's likelihood bound."""
+
+    model_config = STRICT
+
+    model: Name | None = None
+    text: str | None = None
+    texts: Annotated[list[str], Field(min_length=1, max_length=4096)] | None = None
+    prompt: str | None = None
+    draws: Annotated[int, Field(ge=2, lt=2**31)] = 16
+    seed: Seed = 0
+    user: Annotated[str, Field(max_length=256)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Score:
+        if (self.text is None) == (self.texts is None):
+            raise ValueError("expected either text or texts")
+        return self
