@@ -15,6 +15,10 @@ def serve(
     batch: int = 16,
     queue: int = 32,
     workers: int = 1,
+    data: Path = Path("sfumato-data"),
+    runs: Path | None = None,
+    seconds: float = 120.0,
+    cost: int = 4_000_000,
 ) -> None:
     """Serves the studio and an API that OpenAI's clients speak; text streams while it emerges.
 
@@ -33,6 +37,10 @@ def serve(
         batch: Texts written side by side.
         queue: Requests that may wait; others are told to come back later.
         workers: Processes, each with the model in its memory.
+        data: Folder for rankings and judgements, made when the first one is kept.
+        runs: Folder of trainings whose journals the studio shows.
+        seconds: The longest that a request may take.
+        cost: The most that a request may cost, in passes × tokens.
     """
     from sfumato.errors import MissingExtraError
 
@@ -53,6 +61,8 @@ def serve(
             batch=batch,
             queue=queue,
             workers=workers,
-            limits=Limits(),
+            data=data,
+            runs=runs,
+            limits=Limits(seconds=seconds, cost=cost),
         )
     )

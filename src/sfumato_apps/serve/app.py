@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ from starlette.types import ASGIApp
 
 from sfumato import __version__
 from sfumato.errors import SfumatoError
-from sfumato_apps.serve.routes import health, texts
+from sfumato_apps.serve import metrics
+from sfumato_apps.serve.metrics import Counted, registry_of
+from sfumato_apps.serve.routes import health, people, scores, texts, trainings
 from sfumato_apps.serve.security import Guard, Rules
-from sfumato_apps.serve.service import Service, UnknownModelError
-from sfumato_apps.serve.wire.errors import Refusal, refusal, refusal_of, refusal_of_fields
+from sfumato_apps.serve.service import Service
+from sfumato_apps.serve.stored.database import Database
+from sfumato_apps.serve.wire.errors import refusal, refusal_of, refusal_of_fields
+from sfumato_apps.serve.wire.replies import refused
 
 OPEN = "/healthz"
 _ENVELOPE = {"$ref": "#/components/schemas/Error"}
@@ -53,14 +58,30 @@ _STATUSES = {
 }
 
 
-def application(service: Service, rules: Rules, *, static: Path | None = None) -> ASGIApp:
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Folders that the application reads and writes.
+
+    Attributes:
+        data: rankings and judgements are kept there.
+        runs: trainings write their folders there; None shows none.
+        static: the studio's files; None serves none.
+    """
+
+    data: Path
+    runs: Path | None = None
+    static: Path | None = None
+
+
+def application(service: Service, rules: Rules, places: Places) -> ASGIApp:
     """Everything behind the rules.
 
     Args:
         service: writes; its engine is started and stopped with the application.
         rules: who may ask; the studio's files are added to what is open.
-        static: folder of the studio's files.
+        places: folders.
     """
+    registry = registry_of(service.engine)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
@@ -71,14 +92,21 @@ def application(service: Service, rules: Rules, *, static: Path | None = None) -
     app = FastAPI(
         title="sfumato", version=__version__, docs_url=None, redoc_url=None, lifespan=running
     )
-    for family in (health, texts):
-        app.include_router(family.routes(service))
-    files = _files(static)
+    for router in (
+        health.routes(service),
+        texts.routes(service),
+        scores.routes(service),
+        people.routes(Database(folder=places.data)),
+        trainings.routes(places.runs),
+        metrics.routes(registry),
+    ):
+        app.include_router(router)
+    files = _files(places.static)
     for path, file in files.items():
         app.add_api_route(path, _sends(file), include_in_schema=False, methods=["GET", "HEAD"])
     _speak_plainly(app)
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
-    return Guard(app, rules.opened(files))
+    return Counted(Guard(app, rules.opened(files)), registry)
 
 
 def _files(folder: Path | None) -> dict[str, Path]:
@@ -103,24 +131,17 @@ def _sends(file: Path) -> Any:  # noqa: ANN401
 def _speak_plainly(app: FastAPI) -> None:
     """One envelope for every error."""
 
-    def answer(wrong: Refusal) -> Response:
-        headers = dict(wrong.headers or {})
-        return Response(wrong.body(), wrong.status, headers, "application/json")
-
     @app.exception_handler(RequestValidationError)
     async def fields(_: Request, error: RequestValidationError) -> Response:
-        return answer(refusal_of_fields(error.errors()))
+        return refused(refusal_of_fields(error.errors()))
 
     @app.exception_handler(SfumatoError)
     async def ours(_: Request, error: SfumatoError) -> Response:
-        if isinstance(error, UnknownModelError):
-            wrong = Refusal(status=404, message=str(error), code=error.code, param=error.param)
-            return answer(wrong)
-        return answer(refusal_of(error))
+        return refused(refusal_of(error))
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> Response:
-        return answer(refusal(error.status_code, str(error.detail), headers=error.headers))
+        return refused(refusal(error.status_code, str(error.detail), headers=error.headers))
 
 
 def _schema(app: FastAPI) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,16 @@ import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.supervisors import Multiprocess
 
-from sfumato.errors import DataError, UsageError
+from sfumato.errors import DataError, ResourceError, UsageError
+from sfumato_apps import studio
 from sfumato_apps.policies import open_writer
-from sfumato_apps.serve.app import OPEN, application
+from sfumato_apps.serve.app import OPEN, Places, application
 from sfumato_apps.serve.engine.engine import Engine
 from sfumato_apps.serve.limits import Limits
 from sfumato_apps.serve.security import Rules, is_loopback, names_of
 from sfumato_apps.serve.service import Service
-from sfumato_apps.studio import static_files
 
 ENVIRONMENT = "SFUMATO_TOKEN"
 _ALIAS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
@@ -43,6 +45,8 @@ class ServePlan:
         batch: rows side by side.
         queue: requests that may wait.
         workers: processes, each with an engine of its own.
+        data: folder of rankings and judgements.
+        runs: folder of the runs to be shown.
         limits: of a request.
     """
 
@@ -54,6 +58,8 @@ class ServePlan:
     batch: int
     queue: int
     workers: int
+    data: Path
+    runs: Path | None
     limits: Limits
 
 
@@ -63,14 +69,20 @@ def serve(plan: ServePlan) -> None:
     Raises:
         UsageError: an address that others reach, without a token.
         DataError: the token cannot be read.
+        ResourceError: the address is taken.
     """
-    token = token_of(plan)
+    token_of(plan)
+    apps = AppOf(plan=plan)
+    first = apps()  # in this process, so that what is wrong with the model is said once
+    alone = plan.workers == 1
     config = uvicorn.Config(
-        app_of(plan, token),
+        first if alone else apps,
+        factory=not alone,
         host=plan.host,
         port=plan.port,
         http=PatientProtocol,
         ws="none",
+        workers=plan.workers,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -78,23 +90,61 @@ def serve(plan: ServePlan) -> None:
         timeout_graceful_shutdown=_DRAIN,
         limit_concurrency=_CONNECTIONS,
     )
-    print(f"sfumato serves http://{plan.host}:{plan.port}", file=sys.stderr, flush=True)
-    uvicorn.Server(config).run()
+    bound = _bound(plan)
+    address = bound.getsockname()
+    print(f"sfumato serves http://{plan.host}:{address[1]}", file=sys.stderr, flush=True)
+    if alone:
+        uvicorn.Server(config).run(sockets=[bound])
+        return
+    del first
+    Multiprocess(config, sockets=[bound]).run()
 
 
-def app_of(plan: ServePlan, token: str | None) -> ASGIApp:
-    """The application of one process."""
-    model = open_writer(plan.model)
-    engine = Engine(model, batch=plan.batch, queue=plan.queue)
-    service = Service(engine=engine, model=model, name=name_of(plan.model), limits=plan.limits)
-    rules = Rules(
-        token=token,
-        hosts=names_of(plan.host, plan.allow_host),
-        any_address=plan.host in ("0.0.0.0", "::"),
-        open_paths=frozenset({OPEN}),
-        body=plan.limits.body,
-    )
-    return application(service, rules, static=static_files())
+def _bound(plan: ServePlan) -> socket.socket:
+    """A socket at the address.
+
+    Raises:
+        ResourceError: another program has it, or there is no such address.
+    """
+    family = socket.AF_INET6 if ":" in plan.host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((plan.host.strip("[]"), plan.port))
+    except OSError as error:
+        bound.close()
+        raise ResourceError(
+            f"cannot listen on {plan.host}:{plan.port}: {error.strerror}; choose another --port"
+        ) from None
+    bound.set_inheritable(True)
+    return bound
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppOf:
+    """Makes the application of one process.
+
+    Attributes:
+        plan: what is served.
+    """
+
+    plan: ServePlan
+
+    def __call__(self) -> ASGIApp:
+        """The application, its model loaded."""
+        plan = self.plan
+        model = open_writer(plan.model)
+        engine = Engine(model, batch=plan.batch, queue=plan.queue)
+        service = Service(engine=engine, model=model, name=name_of(plan.model), limits=plan.limits)
+        rules = Rules(
+            token=token_of(plan),
+            hosts=names_of(plan.host, plan.allow_host),
+            any_address=plan.host in ("0.0.0.0", "::"),
+            open_paths=frozenset({OPEN}),
+            body=plan.limits.body,
+        )
+        static = Path(studio.__file__).parent
+        return application(service, rules, Places(data=plan.data, runs=plan.runs, static=static))
 
 
 def token_of(plan: ServePlan) -> str | None:

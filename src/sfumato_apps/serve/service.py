@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from sfumato_apps.serve.engine.engine import Engine
 from sfumato_apps.serve.engine.job import Job, Look, Outcome
 from sfumato_apps.serve.engine.mailbox import Mailbox, Update
-from sfumato_apps.serve.limits import LimitError, Limits
+from sfumato_apps.serve.limits import Limits, UnknownModelError
 from sfumato_apps.serve.wire.asked import Asked, Opened
 from sfumato_apps.serve.wire.requests import Writing
 
@@ -20,10 +20,6 @@ Adds = Callable[[Outcome], dict[str, Any]]
 Choice = tuple[Outcome, dict[str, Any]]
 ALIAS = "sfumato"
 _TICK = 1.0  # seconds between two looks at the queue
-
-
-class UnknownModelError(LimitError):
-    """A name that is not in the table of models."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,15 +38,20 @@ class Service:
     name: str
     limits: Limits
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What clients may call the model."""
+        return tuple(dict.fromkeys((self.name, ALIAS)))
+
     def check_name(self, name: str | None) -> None:
         """Makes sure that a request means the model that is there.
 
         Raises:
             UnknownModelError: it does not.
         """
-        if name not in (None, self.name, ALIAS):
+        if name is not None and name not in self.names:
             raise UnknownModelError(
-                f"there is no model {name!r}: expected {self.name!r} or {ALIAS!r}",
+                f"there is no model {name!r}: expected {' or '.join(self.names)}",
                 code="model_not_found",
                 param="model",
             )

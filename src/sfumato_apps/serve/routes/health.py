@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from sfumato_apps.serve.service import ALIAS, Service
+from sfumato_apps.serve.service import Service
 from sfumato_apps.serve.wire.errors import refusal
+from sfumato_apps.serve.wire.replies import refused, reply
 
 
 def routes(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter()
-    names = list(dict.fromkeys((service.name, ALIAS)))
 
     def card(name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": 0, "owned_by": "sfumato"}
@@ -26,13 +26,13 @@ def routes(service: Service) -> APIRouter:
     @router.get("/readyz", responses={503: {"description": "Nothing can be written."}})
     async def readyz() -> Response:
         if service.engine.alive:
-            return JSONResponse({"status": "ready"})
+            return reply({"status": "ready"})
         said = refusal(503, "the engine has stopped", headers={"Retry-After": "1"})
-        return Response(said.body(), 503, said.headers, "application/json")
+        return refused(said)
 
     @router.get("/v1/models")
     async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [card(name) for name in names]}
+        return {"object": "list", "data": [card(name) for name in service.names]}
 
     @router.get("/v1/models/{name}")
     async def model(name: str) -> dict[str, Any]:

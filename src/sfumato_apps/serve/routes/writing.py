@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fastapi import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from sfumato.errors import SfumatoError
 from sfumato.sampling.trace import Record, ending, header
@@ -21,6 +21,7 @@ from sfumato_apps.serve.engine.mailbox import Update
 from sfumato_apps.serve.service import Adds, Choice, Run, Service
 from sfumato_apps.serve.wire.asked import Asked
 from sfumato_apps.serve.wire.errors import refusal_of
+from sfumato_apps.serve.wire.replies import reply as send
 from sfumato_apps.serve.wire.requests import Diffusing, Writing
 from sfumato_apps.serve.wire.shapes import Json, Shape, usage_of
 from sfumato_apps.serve.wire.streams import DONE, EventStream, comment, line, until_gone
@@ -182,7 +183,7 @@ async def _unless_gone(reply: Reply, request: Request) -> Response:
         await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
             return Response(status_code=499)
-        return JSONResponse(answer.result())
+        return send(answer.result())
     finally:
         for task in (answer, gone):
             task.cancel()

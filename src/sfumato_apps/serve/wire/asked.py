@@ -102,7 +102,7 @@ def completion(model: Opened, asked: Completion) -> Asked:
 
 def chat(model: Opened, asked: Chat) -> Asked:
     """What `sfumato chat` answers."""
-    turns = [Message(role=_role(turn.role), content=_said(turn.content)) for turn in asked.messages]
+    turns = [Message(**turn.row()) for turn in asked.messages]
     work = writing(
         model,
         turns,
@@ -226,14 +226,6 @@ def _talking(model: Opened) -> Decoding:
 
 def _room(model: Opened) -> int | None:
     return None if isinstance(model, LatentCheckpoint) else TALK
-
-
-def _role(role: str) -> str:
-    return {"developer": "system"}.get(role, role)
-
-
-def _said(content: Any) -> str:  # noqa: ANN401
-    return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
 def _spelled(part: Any) -> str:  # noqa: ANN401

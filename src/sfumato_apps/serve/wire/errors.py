@@ -9,7 +9,7 @@ from typing import Any
 
 from sfumato.errors import DataError, ModelError, ResourceError, SfumatoError, UsageError
 from sfumato_apps.serve.engine.engine import BusyError
-from sfumato_apps.serve.limits import LimitError
+from sfumato_apps.serve.limits import LimitError, UnknownModelError
 
 _INVALID, _SERVER = "invalid_request_error", "server_error"
 _RETRY = "1"  # seconds
@@ -26,6 +26,10 @@ _CODES = {
     500: "internal_error",
     503: "unavailable",
 }
+
+
+class NotThereError(UsageError):
+    """A name in an address that stands for nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +72,23 @@ def refusal(status: int, message: str, *, headers: Mapping[str, str] | None = No
 def refusal_of(error: SfumatoError) -> Refusal:
     """What a client is told of an error of ours."""
     retry = {"Retry-After": _RETRY}
+    said = str(error)
+    wrong = refusal(500, "something failed that should not: see the server's log")
     match error:
+        case NotThereError():
+            wrong = refusal(404, said)
         case LimitError():
-            return Refusal(status=400, message=str(error), code=error.code, param=error.param)
+            status = 404 if isinstance(error, UnknownModelError) else 400
+            wrong = Refusal(status=status, message=said, code=error.code, param=error.param)
         case UsageError() | DataError():
-            return Refusal(status=400, message=str(error), code="invalid_value")
+            wrong = Refusal(status=400, message=said, code="invalid_value")
         case BusyError():
-            return refusal(429, str(error), headers=retry)
+            wrong = refusal(429, said, headers=retry)
         case ResourceError():
-            return refusal(503, str(error), headers=retry)
+            wrong = refusal(503, said, headers=retry)
         case ModelError():
-            return Refusal(status=500, message=str(error), code="model_error")
-    return refusal(500, "something failed that should not: see the server's log")
+            wrong = Refusal(status=500, message=said, code="model_error")
+    return wrong
 
 
 def refusal_of_fields(errors: Sequence[Mapping[str, Any]]) -> Refusal:

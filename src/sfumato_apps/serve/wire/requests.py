@@ -93,6 +93,16 @@ class Turn(BaseModel):
     content: str | Annotated[list[TextContent], Field(min_length=1, max_length=64)]
     name: Annotated[str, Field(max_length=64)] | None = None
 
+    @property
+    def said(self) -> str:
+        """Its text."""
+        content = self.content
+        return content if isinstance(content, str) else "".join(part.text for part in content)
+
+    def row(self) -> dict[str, str]:
+        """The turn as training data have it."""
+        return {"role": "system" if self.role == "developer" else self.role, "content": self.said}
+
 
 class Chat(Writing):
     """A dialogue to be answered."""
@@ -166,3 +176,26 @@ class Score(BaseModel):
         if (self.text is None) == (self.texts is None):
             raise ValueError("expected either text or texts")
         return self
+
+
+class Ranking(BaseModel):
+    """Completions of a prompt and the place of each."""
+
+    model_config = STRICT
+
+    prompt: str | Annotated[list[Turn], Field(min_length=1, max_length=256)] = ""
+    completions: Annotated[list[str], Field(min_length=2, max_length=64)]
+    ranks: Annotated[list[Count], Field(min_length=2, max_length=64)]
+
+
+class Judgement(BaseModel):
+    """A vote between two texts whose makers were not shown."""
+
+    model_config = STRICT
+
+    prompt: str = ""
+    a: Annotated[str, Field(min_length=1, max_length=512)]
+    b: Annotated[str, Field(min_length=1, max_length=512)]
+    text_a: str
+    text_b: str
+    winner: Literal["a", "b", "tie"]
