@@ -1,5 +1,7 @@
 """Builds the wheel, installs it in a clean environment without extras, imports all of it.
 
+The server is imported after its extra is installed too.
+
 Usage: python3 tools/check_wheel.py FOLDER
 """
 
@@ -14,18 +16,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("sfumato", "sfumato_apps")
+SERVER = "sfumato_apps.serve"
 
 # Runs inside the clean environment, away from the source tree.
 IMPORT_ALL = """
-import importlib, pkgutil, sys
-names = []
-for package in sys.argv[1:]:
-    module = importlib.import_module(package)
-    names += [package] + [m.name for m in pkgutil.walk_packages(module.__path__, package + ".")]
-for name in names:
-    if not name.endswith("__main__"):
+import importlib, sys
+from pathlib import Path
+without, *packages = sys.argv[1:]
+for package in packages:
+    root = Path(importlib.import_module(package).__file__).parent
+    for file in sorted(root.rglob("*.py")):
+        parts = (*package.split("."), *file.relative_to(root).with_suffix("").parts)
+        name = ".".join(parts).removesuffix(".__init__")
+        if without and f"{name}.".startswith(f"{without}.") or name.endswith("__main__"):
+            continue
         importlib.import_module(name)
-    print(name)
+        print(name)
 """
 
 
@@ -55,8 +61,10 @@ def main(folder: Path) -> None:
     if absent := missing(wheel):
         sys.exit(f"{wheel.name} lacks {absent}")
     run(*pip, "install", "--constraint", ROOT / "constraints.txt", wheel)
-    names = run(python.absolute(), "-c", IMPORT_ALL, *PACKAGES, cwd=folder).split()
+    names = run(python.absolute(), "-c", IMPORT_ALL, SERVER, *PACKAGES, cwd=folder).split()
     run((folder / "venv" / "bin" / "sfumato").absolute(), "--help", cwd=folder)
+    run(*pip, "install", "--constraint", ROOT / "constraints.txt", f"{wheel}[serve]")
+    names += run(python.absolute(), "-c", IMPORT_ALL, "", SERVER, cwd=folder).split()
     print(f"{wheel.name}: {wheel.stat().st_size / 2**20:.1f} MiB, {len(names)} modules imported")
 
 

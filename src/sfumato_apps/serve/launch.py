@@ -32,6 +32,53 @@ _DRAIN = 10  # seconds
 _CONNECTIONS = 512
 
 
+class PatientProtocol(H11Protocol):
+    """HTTP/1.1 that waits ten seconds for the head of a request, and no longer."""
+
+    _waits: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401
+        """A client is there."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Something came: the rest of a head must follow, or the head is there."""
+        super().data_received(data)
+        idle = self.conn.their_state is h11.IDLE
+        if idle and self._waits is None and self.cycle is not None:
+            self._wait()
+        elif not idle and self._waits is not None:
+            self._waits.cancel()
+            self._waits = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        if self._waits is not None:
+            self._waits.cancel()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._waits = self.loop.call_later(_HEADERS_WITHIN, self._hang_up)
+
+    def _hang_up(self) -> None:
+        self._waits = None
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self.transport.close()
+
+
+SETTINGS: dict[str, Any] = {
+    "http": PatientProtocol,
+    "ws": "none",
+    "log_level": "warning",
+    "access_log": False,
+    "server_header": False,
+    "timeout_keep_alive": 5,
+    "timeout_graceful_shutdown": _DRAIN,
+    "limit_concurrency": _CONNECTIONS,
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServePlan:
     """What is served, where and to whom.
@@ -80,15 +127,8 @@ def serve(plan: ServePlan) -> None:
         factory=not alone,
         host=plan.host,
         port=plan.port,
-        http=PatientProtocol,
-        ws="none",
         workers=plan.workers,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=_DRAIN,
-        limit_concurrency=_CONNECTIONS,
+        **SETTINGS,
     )
     bound = _bound(plan)
     address = bound.getsockname()
@@ -179,38 +219,3 @@ def name_of(model: str | None) -> str:
     """
     last = Path(model).name if model else ""
     return "".join(one if one in _ALIAS else "-" for one in last)[:64] or "sfumato"
-
-
-class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that waits ten seconds for the head of a request, and no longer."""
-
-    _waits: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:  # noqa: ANN401
-        """A client is there."""
-        super().connection_made(transport)
-        self._wait()
-
-    def data_received(self, data: bytes) -> None:
-        """Something came: the rest of a head must follow, or the head is there."""
-        super().data_received(data)
-        idle = self.conn.their_state is h11.IDLE
-        if idle and self._waits is None and self.cycle is not None:
-            self._wait()
-        elif not idle and self._waits is not None:
-            self._waits.cancel()
-            self._waits = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone."""
-        if self._waits is not None:
-            self._waits.cancel()
-        super().connection_lost(exc)
-
-    def _wait(self) -> None:
-        self._waits = self.loop.call_later(_HEADERS_WITHIN, self._hang_up)
-
-    def _hang_up(self) -> None:
-        self._waits = None
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-            self.transport.close()

@@ -142,12 +142,14 @@ class Guard:
 
 async def refuse(wrong: Refusal, send: Send, *, close: bool = False) -> None:
     """Sends a refusal."""
+    body = wrong.body()
     headers = {"Content-Type": "application/json", **(wrong.headers or {})}
+    headers["Content-Length"] = str(len(body))
     if close:
         headers["Connection"] = "close"
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": wrong.status, "headers": raw})
-    await send({"type": "http.response.body", "body": wrong.body()})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _body(receive: Receive, most: int) -> bytes:

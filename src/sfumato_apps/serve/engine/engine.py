@@ -23,6 +23,7 @@ from sfumato_apps.serve.engine.meters import Meters
 Answer = TypeVar("Answer")
 LANES = 4
 _RESTARTS = 5
+_MOMENT = 0.05  # seconds
 # What a step raises when it fails; anything else is a mistake of ours and ends the thread.
 _FAILURES = (SfumatoError, RuntimeError, ValueError, AssertionError, MemoryError)
 
@@ -137,21 +138,24 @@ class Engine:
         """
         future: Future[Answer] = Future()
         with self._changed:
-            self._admit(counted)
+            self._check_alive()
+            if counted:
+                self._admit()
+                self.meters.requests += 1
             self._calls.append(_Call(work=work, future=future))
             self._changed.notify()
         return future
 
-    def _admit(self, counted: bool = True) -> None:
+    def _check_alive(self) -> None:
         if not self.alive:
             raise ResourceError("the engine has stopped: nothing can be written")
-        if not counted:
-            return
+
+    def _admit(self) -> None:
+        self._check_alive()
         self._waiting = [one for one in self._waiting if not one.over]
         if len(self._calls) + sum(one.next == 0 for one in self._waiting) >= self.queue:
             self.meters.refused += 1
             raise BusyError(f"{self.queue} requests are waiting: try again in a moment")
-        self.meters.requests += 1
 
     def _run(self) -> None:
         try:
@@ -171,15 +175,16 @@ class Engine:
             return not self._stopping
 
     def _answer(self) -> None:
-        """One call, if one waits."""
-        with self._changed:
-            call = self._calls.popleft() if self._calls else None
-        if call is None or not call.future.set_running_or_notify_cancel():
-            return
-        try:
-            call.future.set_result(call.work())
-        except _FAILURES as error:
-            call.future.set_exception(as_ours(error))
+        """Calls that wait, for a moment: the rows that are being written wait meanwhile."""
+        until = monotonic() + _MOMENT
+        while self._calls and monotonic() < until:
+            call = self._calls.popleft()
+            if not call.future.set_running_or_notify_cancel():
+                continue
+            try:
+                call.future.set_result(call.work())
+            except _FAILURES as error:
+                call.future.set_exception(as_ours(error))
 
     def _step(self, lane: Lane) -> None:
         try:

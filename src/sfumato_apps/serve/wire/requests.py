@@ -5,15 +5,29 @@ from __future__ import annotations
 from abc import ABC
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from sfumato.text.vocabulary import lone_surrogate
 from sfumato_apps.choices import OrderName
 
+
+def _whole(text: str) -> str:
+    """A text that UTF-8 can express.
+
+    Raises:
+        ValueError: half a character stands in it.
+    """
+    if wrong := lone_surrogate(text):
+        raise ValueError(wrong)
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole)]
 Diffusing = bool | Literal["events"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-Phrase = Annotated[str, Field(min_length=1, max_length=200)]
+Phrase = Annotated[Text, Field(min_length=1, max_length=200)]
 Phrases = Annotated[list[Phrase], Field(max_length=64)]
-Stop = Annotated[str, Field(min_length=1, max_length=64)]
+Stop = Annotated[Text, Field(min_length=1, max_length=64)]
 Seed = Annotated[int, Field(ge=0, lt=2**53)]  # what JSON numbers hold exactly in browsers
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Point = Annotated[int, Field(ge=0, lt=2**31)]
@@ -52,14 +66,14 @@ class Writing(BaseModel, ABC):
     stream: bool = False
     stream_options: StreamOptions | None = None
     diffusing: Diffusing = False
-    user: Annotated[str, Field(max_length=256)] | None = None
+    user: Annotated[Text, Field(max_length=256)] | None = None
 
 
 class Completion(Writing):
     """A text to go on from, and perhaps one to arrive at."""
 
-    prompt: str = ""
-    suffix: str | None = None
+    prompt: Text = ""
+    suffix: Text | None = None
     max_tokens: Count | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
@@ -69,8 +83,8 @@ class Completion(Writing):
 class Middle(Writing):
     """What stands before and after a middle."""
 
-    prompt: str
-    suffix: str = ""
+    prompt: Text
+    suffix: Text = ""
     max_tokens: Count | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
 
@@ -81,7 +95,7 @@ class TextContent(BaseModel):
     model_config = STRICT
 
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class Turn(BaseModel):
@@ -90,8 +104,8 @@ class Turn(BaseModel):
     model_config = STRICT
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextContent], Field(min_length=1, max_length=64)]
-    name: Annotated[str, Field(max_length=64)] | None = None
+    content: Text | Annotated[list[TextContent], Field(min_length=1, max_length=64)]
+    name: Annotated[Text, Field(max_length=64)] | None = None
 
     @property
     def said(self) -> str:
@@ -120,7 +134,7 @@ class TextPart(BaseModel):
 
     model_config = STRICT
 
-    text: str
+    text: Text
 
 
 class HolePart(BaseModel):
@@ -134,7 +148,7 @@ class HolePart(BaseModel):
 class Infill(Writing):
     """A text with holes: `{}` and `{8}` in one string, or parts."""
 
-    text: Annotated[str, Field(min_length=1)] | None = None
+    text: Annotated[Text, Field(min_length=1)] | None = None
     parts: Annotated[list[TextPart | HolePart], Field(min_length=1, max_length=1024)] | None = None
     slots: Count = 16
     require: Phrases = []
@@ -149,12 +163,12 @@ class Infill(Writing):
 class Edit(Writing):
     """A text of which some is to be rewritten."""
 
-    text: Annotated[str, Field(min_length=1)]
+    text: Annotated[Text, Field(min_length=1)]
     spans: Annotated[list[Span], Field(max_length=1024)] | None = None
     budget: Annotated[int, Field(ge=0, lt=2**31)] | Annotated[float, Field(ge=0, le=1)] = 0.15
     least: float | None = None
     extra: Annotated[int, Field(ge=0, le=1024)] | None = None
-    prompt: str | None = None
+    prompt: Text | None = None
     scorer: Literal["surprise"] | None = None
 
 
@@ -164,12 +178,12 @@ class Score(BaseModel):
     model_config = STRICT
 
     model: Name | None = None
-    text: str | None = None
-    texts: Annotated[list[str], Field(min_length=1, max_length=4096)] | None = None
-    prompt: str | None = None
+    text: Text | None = None
+    texts: Annotated[list[Text], Field(min_length=1, max_length=4096)] | None = None
+    prompt: Text | None = None
     draws: Annotated[int, Field(ge=2, lt=2**31)] = 16
     seed: Seed = 0
-    user: Annotated[str, Field(max_length=256)] | None = None
+    user: Annotated[Text, Field(max_length=256)] | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Score:
@@ -183,8 +197,8 @@ class Ranking(BaseModel):
 
     model_config = STRICT
 
-    prompt: str | Annotated[list[Turn], Field(min_length=1, max_length=256)] = ""
-    completions: Annotated[list[str], Field(min_length=2, max_length=64)]
+    prompt: Text | Annotated[list[Turn], Field(min_length=1, max_length=256)] = ""
+    completions: Annotated[list[Text], Field(min_length=2, max_length=64)]
     ranks: Annotated[list[Count], Field(min_length=2, max_length=64)]
 
 
@@ -193,9 +207,9 @@ class Judgement(BaseModel):
 
     model_config = STRICT
 
-    prompt: str = ""
-    a: Annotated[str, Field(min_length=1, max_length=512)]
-    b: Annotated[str, Field(min_length=1, max_length=512)]
-    text_a: str
-    text_b: str
+    prompt: Text = ""
+    a: Annotated[Text, Field(min_length=1, max_length=512)]
+    b: Annotated[Text, Field(min_length=1, max_length=512)]
+    text_a: Text
+    text_b: Text
     winner: Literal["a", "b", "tie"]
