@@ -25,10 +25,6 @@ class LimitError(UsageError):
         self.param = param
 
 
-class UnknownModelError(LimitError):
-    """A name that is not in the table of models."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """Upper bounds of one request.

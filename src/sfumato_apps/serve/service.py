@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from sfumato_apps.serve.engine.engine import Engine
 from sfumato_apps.serve.engine.job import Job, Look, Outcome
 from sfumato_apps.serve.engine.mailbox import Mailbox, Update
-from sfumato_apps.serve.limits import Limits, UnknownModelError
+from sfumato_apps.serve.limits import Limits
 from sfumato_apps.serve.wire.asked import Asked, Opened
+from sfumato_apps.serve.wire.errors import NotThereError
 from sfumato_apps.serve.wire.requests import Writing
 
 Answer = TypeVar("Answer")
@@ -47,10 +48,10 @@ class Service:
         """Makes sure that a request means the model that is there.
 
         Raises:
-            UnknownModelError: it does not.
+            NotThereError: it does not.
         """
         if name is not None and name not in self.names:
-            raise UnknownModelError(
+            raise NotThereError(
                 f"there is no model {name!r}: expected {' or '.join(self.names)}",
                 code="model_not_found",
                 param="model",

@@ -29,11 +29,14 @@ STREAMED: dict[int | str, dict[str, Any]] = {
 def routes(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter()
-    model, limits = service.model, service.limits
+    _add_completions(router, service)
+    _add_middles(router, service)
+    _add_edits(router, service)
+    return router
 
-    def shape(kind: str, prefix: str, *, chat: bool = False) -> Shape:
-        chunk = f"{kind}.chunk" if chat else kind
-        return Shape(kind=kind, chunk=chunk, prefix=prefix, model=service.name, chat=chat)
+
+def _add_completions(router: APIRouter, service: Service) -> None:
+    model, limits = service.model, service.limits
 
     @router.post("/v1/completions", responses=STREAMED, response_model=None)
     async def completions(body: Completion, request: Request) -> Response:
@@ -44,7 +47,7 @@ def routes(service: Service) -> APIRouter:
             body,
             lambda: make.middle(model, body) if between else make.completion(model, body),
             request,
-            shape=shape("text_completion", "cmpl"),
+            shape=_shape(service, "text_completion", "cmpl"),
             adds=_logprobs_of_text(service, body),
             stop=make.stops_of(body.stop),
         )
@@ -58,10 +61,14 @@ def routes(service: Service) -> APIRouter:
             body,
             lambda: make.chat(model, body),
             request,
-            shape=shape("chat.completion", "chatcmpl", chat=True),
+            shape=_shape(service, "chat.completion", "chatcmpl", chat=True),
             adds=_logprobs_of_chat(service, body),
             stop=make.stops_of(body.stop),
         )
+
+
+def _add_middles(router: APIRouter, service: Service) -> None:
+    model, limits = service.model, service.limits
 
     @router.post("/v1/fim/completions", responses=STREAMED, response_model=None)
     async def fim_completions(body: Middle, request: Request) -> Response:
@@ -71,7 +78,7 @@ def routes(service: Service) -> APIRouter:
             body,
             lambda: make.middle(model, body),
             request,
-            shape=shape("text_completion", "fim"),
+            shape=_shape(service, "text_completion", "fim"),
             stop=make.stops_of(body.stop),
         )
 
@@ -83,8 +90,12 @@ def routes(service: Service) -> APIRouter:
             body,
             lambda: make.infill(model, body),
             request,
-            shape=shape("text_infill", "infill"),
+            shape=_shape(service, "text_infill", "infill"),
         )
+
+
+def _add_edits(router: APIRouter, service: Service) -> None:
+    model, limits = service.model, service.limits
 
     @router.post("/v1/edit", responses=STREAMED, response_model=None)
     async def edit(body: Edit, request: Request) -> Response:
@@ -94,10 +105,13 @@ def routes(service: Service) -> APIRouter:
             body,
             lambda: make.edit(model, body, limits),
             request,
-            shape=shape("text_edit", "edit"),
+            shape=_shape(service, "text_edit", "edit"),
         )
 
-    return router
+
+def _shape(service: Service, kind: str, prefix: str, *, chat: bool = False) -> Shape:
+    chunk = f"{kind}.chunk" if chat else kind
+    return Shape(kind=kind, chunk=chunk, prefix=prefix, model=service.name, chat=chat)
 
 
 def _logprobs_of_text(service: Service, body: Completion) -> Adds | None:

@@ -75,9 +75,12 @@ def _entries(path: Path, after: int) -> list[Any]:
 
 def _read(path: Path) -> Iterator[Any]:
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        for line in file:
-            if line.endswith("\n"):
-                try:
-                    yield json.loads(line)
-                except (json.JSONDecodeError, RecursionError):
-                    yield None
+        yield from (_entry(line) for line in file if line.endswith("\n"))
+
+
+def _entry(line: str) -> Any:  # noqa: ANN401
+    """What a line says; None for one that cannot be read."""
+    try:
+        return json.loads(line)
+    except (json.JSONDecodeError, RecursionError):
+        return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from sfumato.errors import DataError, ModelError, ResourceError, SfumatoError, UsageError
 from sfumato_apps.serve.engine.engine import BusyError
-from sfumato_apps.serve.limits import LimitError, UnknownModelError
+from sfumato_apps.serve.limits import LimitError
 
 _INVALID, _SERVER = "invalid_request_error", "server_error"
 _RETRY = "1"  # seconds
@@ -29,7 +29,17 @@ _CODES = {
 
 
 class NotThereError(UsageError):
-    """A name in an address that stands for nothing."""
+    """A name that stands for nothing.
+
+    Attributes:
+        code: of the error, as clients read it.
+        param: the field that has the name; None if it stands in the address.
+    """
+
+    def __init__(self, message: str, *, code: str = "not_found", param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +86,9 @@ def refusal_of(error: SfumatoError) -> Refusal:
     wrong = refusal(500, "something failed that should not: see the server's log")
     match error:
         case NotThereError():
-            wrong = refusal(404, said)
+            wrong = Refusal(status=404, message=said, code=error.code, param=error.param)
         case LimitError():
-            status = 404 if isinstance(error, UnknownModelError) else 400
-            wrong = Refusal(status=status, message=said, code=error.code, param=error.param)
+            wrong = Refusal(status=400, message=said, code=error.code, param=error.param)
         case UsageError() | DataError():
             wrong = Refusal(status=400, message=said, code="invalid_value")
         case BusyError():
