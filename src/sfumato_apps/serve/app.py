@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
 from sfumato import __version__
@@ -90,23 +91,40 @@ def application(service: Service, rules: Rules, places: Places) -> ASGIApp:
         service.engine.stop()
 
     app = FastAPI(
-        title="sfumato", version=__version__, docs_url=None, redoc_url=None, lifespan=running
+        title="sfumato",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=running,
+        dependencies=[Depends(json_only)],
     )
-    for router in (
+    routers = (
         health.routes(service),
         texts.routes(service),
         scores.routes(service),
         people.routes(Database(folder=places.data)),
         trainings.routes(places.runs),
         metrics.routes(registry),
-    ):
+    )
+    for router in routers:
         app.include_router(router)
     files = _files(places.static)
     for path, file in files.items():
         app.add_api_route(path, _sends(file), include_in_schema=False, methods=["GET", "HEAD"])
-    _speak_plainly(app)
+    _speak_plainly(app, [route for router in routers for route in router.routes])
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
     return Counted(Guard(app, rules.opened(files)), registry)
+
+
+async def json_only(request: Request) -> None:
+    """Lets requests with a body pass if it is JSON.
+
+    Raises:
+        HTTPException: it is called something else.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method == "POST" and kind != "application/json":
+        raise HTTPException(415, "expected a body with Content-Type: application/json")
 
 
 def _files(folder: Path | None) -> dict[str, Path]:
@@ -128,7 +146,7 @@ def _sends(file: Path) -> Any:  # noqa: ANN401
     return send
 
 
-def _speak_plainly(app: FastAPI) -> None:
+def _speak_plainly(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """One envelope for every error."""
 
     @app.exception_handler(RequestValidationError)
@@ -140,8 +158,18 @@ def _speak_plainly(app: FastAPI) -> None:
         return refused(refusal_of(error))
 
     @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> Response:
-        return refused(refusal(error.status_code, str(error.detail), headers=error.headers))
+    async def http(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(routes, request))
+        return refused(refusal(error.status_code, str(error.detail), headers=headers))
+
+
+def _methods(routes: Sequence[BaseRoute], request: Request) -> list[str]:
+    """What a path can be asked by, over all routes that it stands in."""
+    known = [route for route in routes if isinstance(route, Route)]
+    found = [route for route in known if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in found for method in route.methods or ()}) or ["GET", "HEAD"]
 
 
 def _schema(app: FastAPI) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Who may ask, and how much they may send: checked before a body is parsed.
 
-    request ─▶ host ─▶ origin ─▶ token ─▶ type ─▶ size, time ─▶ application
-               403      403       401      415     413, 408
+    request ─▶ host ─▶ origin ─▶ token ─▶ size, time ─▶ application
+               403      403       401      413, 408
 
 Every route needs the token but those that are named open: deny by default.
 """
@@ -76,15 +76,9 @@ class Rules:
                 "expected the server's token, as Authorization: Bearer …",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        return self._unreadable(scope, headers)
-
-    def _unreadable(self, scope: Scope, headers: Headers) -> Refusal | None:
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdecimal() or int(length) > self.body:
             return self.too_large()
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if scope["method"] == "POST" and kind != "application/json":
-            return refusal(415, "expected a body with Content-Type: application/json")
         return None
 
     def too_large(self) -> Refusal:

@@ -1,0 +1,165 @@
+"""`sfumato serve` as a program: its address, its token, its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.apps.serve.living import tiny
+
+from sfumato.models.checkpoints import save
+
+WAIT = 60.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "my-model"
+    save(tiny(), folder)
+    return folder
+
+
+@contextmanager
+def program(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The program and its address, once it answers."""
+    command = [sys.executable, "-m", "sfumato_apps.cli", "serve", "--port", "0", *arguments]
+    running = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
+    assert running.stderr is not None
+    try:
+        line = running.stderr.readline()
+        found = re.fullmatch(r"sfumato serves (http://\S+)\n", line)
+        assert found is not None, line + running.stderr.read()
+        end = time.monotonic() + WAIT
+        while True:
+            try:
+                httpx.get(f"{found[1]}/healthz", trust_env=False).raise_for_status()
+                break
+            except httpx.TransportError:
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        yield running, found[1]
+    finally:
+        running.kill()
+        running.wait(WAIT)
+        running.stderr.close()
+
+
+@pytest.mark.slow
+def test_the_program_writes_and_lets_streams_end(folder: Path, tmp_path: Path) -> None:
+    """SIGTERM in the middle of a stream: the stream ends as it should, then the program does."""
+    token = tmp_path / "token"
+    token.write_text("from a file\n")
+    places = ["--data", str(tmp_path / "data"), "--runs", str(tmp_path)]
+    arguments = ["--model", str(folder), "--token-file", str(token), *places]
+    with program(*arguments) as (running, url):
+        headers = {"Authorization": "Bearer from a file"}
+        with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=WAIT) as client:
+            assert client.get("/v1/models").json()["data"][0]["id"] == "my-model"
+            assert client.get("/").status_code in (200, 404)
+            body = {"prompt": "a", "n": 16, "max_tokens": 64, "steps": 64, "stream": True}
+            with client.stream(
+                "POST", "/v1/completions", json={**body, "diffusing": "events"}
+            ) as answer:
+                lines = answer.iter_lines()
+                assert next(lines) == "event: denoise"
+                running.send_signal(signal.SIGTERM)
+                rest = list(lines)
+        assert rest[-2] == "data: [DONE]" or "data: [DONE]" in rest[-3:]
+        assert any(line == "event: done" for line in rest)
+        assert running.wait(15) in (0, -signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_followed_by_another(folder: Path, tmp_path: Path) -> None:
+    arguments = ["--model", str(folder), "--workers", "2", "--data", str(tmp_path / "data")]
+    with program(*arguments, SFUMATO_TOKEN="t") as (running, url):
+        headers = {"Authorization": "Bearer t"}
+
+        def ask() -> httpx.Response:
+            body = {"prompt": "a", "max_tokens": 4}
+            return httpx.post(f"{url}/v1/completions", json=body, headers=headers, timeout=WAIT)
+
+        def workers() -> list[int]:
+            children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+            names = {int(one): Path(f"/proc/{one}/cmdline").read_bytes() for one in children}
+            return sorted(one for one, name in names.items() if b"spawn_main" in name)
+
+        assert ask().status_code == 200
+        before = workers()
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        end = time.monotonic() + WAIT
+        while len(workers()) < 2 or before[0] in workers():
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        ranking = {"completions": ["a", "b"], "ranks": [1, 2]}
+        answer = httpx.post(f"{url}/v1/preferences", json=ranking, headers=headers, timeout=WAIT)
+        assert answer.status_code == 201
+        assert ask().status_code == 200
+        running.send_signal(signal.SIGTERM)
+        running.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--host", "0.0.0.0"], 2, "is reached by others: give a token"),
+        (["--token-file", "/no/such/file"], 3, "--token-file"),
+        (["--model", "/no/such/model"], 4, "no such folder"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(
+    arguments: list[str],
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from sfumato_apps.cli import main
+
+    monkeypatch.delenv("SFUMATO_TOKEN", raising=False)
+    with pytest.raises(SystemExit) as stop:
+        main(["serve", "--port", "0", *arguments])
+    assert stop.value.code == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_without_the_extra_the_error_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sfumato_apps.cli import main
+
+    for name in [name for name in sys.modules if name.startswith("sfumato_apps.serve")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(SystemExit) as stop:
+        main(["serve"])
+    assert stop.value.code == 5
+    assert "pip install 'sfumato[serve]'" in capsys.readouterr().err
+
+
+def test_help_loads_neither_torch_nor_fastapi() -> None:
+    code = (
+        "import sys\nsys.argv = ['sfumato', 'serve', '--help']\n"
+        "from sfumato_apps.cli import main\n"
+        "try:\n    main()\nexcept SystemExit: pass\n"
+        "import json\nprint(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--token-file" in done.stdout
+    loaded = set(json.loads(done.stderr.splitlines()[-1]))
+    assert not loaded & {"torch", "transformers", "fastapi", "uvicorn", "starlette"}
