@@ -19,7 +19,7 @@ from tests.apps.serve.living import tiny
 
 from sfumato.models.checkpoints import save
 
-WAIT = 60.0
+WAIT = 110.0
 
 
 @pytest.fixture(scope="module")
