@@ -1,10 +1,1 @@
-"""The studio: a page that the server shows at /, static files without a build step."""
-
-from __future__ import annotations
-
-from pathlib import Path
-
-
-def static_files() -> Path:
-    """The folder of its files."""
-    return Path(__file__).parent
+"""The studio: static files without a build step, which the server shows at /."""
