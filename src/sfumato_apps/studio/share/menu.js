@@ -1,0 +1,85 @@
+/** The menu that takes a text along: as a page, a film, a trace, a command, a program. */
+
+import { h } from "../play/dom.js";
+import { toLines } from "../play/trace.js";
+import { commandOf, pythonOf } from "./command.js";
+import { copied, download, fileName } from "./download.js";
+import { filmOf } from "./film.js";
+import { pageOf } from "./page.js";
+
+const SHIPPED = "sfumato";
+
+/**
+ * A menu over the text that is shown.
+ * @param {{trace: function(): ?Trace, run: function(): Object}} what
+ *   the finished trace, and the run that wrote it as `commandOf` takes it
+ */
+export function createShare({ trace, run }) {
+  let model = null;
+  const said = h("span", { class: "said", role: "status" });
+  const list = h("div", { class: "items", role: "menu" });
+  const node = h("details", { class: "menu" }, h("summary", { class: "quiet" }, "Take along"), list);
+  const name = (ending) => fileName(trace().end.text, ending);
+  const asked = () => ({ ...run(), model });
+
+  const page = async () => download(name("html"),
+    await pageOf("sfumato", [{ title: trace().end.text.slice(0, 36), trace: trace() }]), "text/html");
+  const film = async () => download(name("gif"), await filmOf(trace()), "image/gif");
+  const lines = () => download(name("jsonl"), toLines(trace()), "application/x-ndjson");
+  const copy = (text) => async () => { if (!(await copied(text()))) byHand(text()); else say("Copied"); };
+  const items = [
+    ["Page that plays it", ".html", page],
+    ["Film", ".gif", film],
+    ["Trace", ".jsonl", lines],
+    null,
+    ["Copy the text", "", copy(() => trace().end.text)],
+    ["Copy the command", "sfumato …", copy(() => commandOf(asked()))],
+    ["Copy as Python", "import …", copy(() => pythonOf(asked()))],
+  ];
+  list.append(...items.map((item) => (item ? entry(...item) : h("hr"))));
+  node.append(said);
+
+  function entry(label, kind, act) {
+    const button = h("button", { type: "button", role: "menuitem" }, h("span", {}, label), h("small", {}, kind));
+    button.addEventListener("click", async () => {
+      button.setAttribute("aria-busy", "true");
+      try {
+        await act();
+      } finally {
+        button.removeAttribute("aria-busy");
+        node.open = false;
+      }
+    });
+    return button;
+  }
+
+  function say(text) {
+    said.textContent = text;
+    setTimeout(() => { said.textContent = ""; }, 1800);
+  }
+
+  function byHand(text) {
+    const field = h("textarea", { class: "code", readonly: true, rows: 8, value: text, "aria-label": "To copy" });
+    const sheet = h("dialog", { class: "sheet", onclose: () => sheet.remove() }, h("form", { method: "dialog", class: "inside" },
+      h("h2", {}, "Copy by hand"), field, h("button", { class: "quiet" }, "Close")));
+    document.body.append(sheet);
+    sheet.showModal();
+    field.select();
+  }
+
+  node.addEventListener("toggle", () => { if (node.open) list.querySelector("button").focus(); });
+  node.addEventListener("keydown", (event) => {
+    const buttons = [...list.querySelectorAll("button")], at = buttons.indexOf(document.activeElement);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1 + buttons.length }[event.key];
+    if (event.key === "Escape" && node.open) node.open = false, node.firstChild.focus();
+    else if (to !== undefined && node.open) buttons[to % buttons.length].focus();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  node.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !node.contains(event.relatedTarget)) node.open = false;
+  });
+  document.addEventListener("pointerdown", (event) => { if (!node.contains(event.target)) node.open = false; });
+  return { node, of: (value) => { model = value && !value.startsWith(SHIPPED) ? value : null; } };
+}
