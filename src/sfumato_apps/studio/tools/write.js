@@ -76,7 +76,7 @@ export function createWrite({ api, store, hand }) {
 
   /** A new text of the same beginning has the next seed, unless the controls were moved. */
   function nextSeed(values) {
-    const same = asked && JSON.stringify(asked.values) === JSON.stringify(values);
+    const same = node.dataset.state === "done" && asked && JSON.stringify(asked.values) === JSON.stringify(values);
     if (same && asked.prompt === prompt.value) settings.set("seed", values.seed + values.n);
     return settings.values();
   }
@@ -134,11 +134,11 @@ export function createWrite({ api, store, hand }) {
     strip.hidden = false;
     while (strip.children.length < traces.length) {
       const index = strip.children.length;
-      strip.append(h("button", { type: "button", onclick: () => choose(index) }));
+      strip.append(h("button", { type: "button", onclick: () => choose(index) }, h("span", { dir: "auto" })));
     }
     while (strip.children.length > traces.length) strip.lastChild.remove();
     traces.forEach((trace, i) => {
-      strip.children[i].textContent = trace ? trace.end?.text ?? partial(trace) : "…";
+      strip.children[i].firstChild.textContent = trace ? trace.end?.text ?? partial(trace) : "…";
       strip.children[i].setAttribute("aria-pressed", String(i === chosen));
     });
   }
