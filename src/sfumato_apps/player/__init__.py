@@ -1,8 +1,8 @@
 """Denoising made visible: a page that plays it, and a picture of it.
 
-page.html  page.css  page.js    the page's parts; `page.py` joins them and the traces
+page.py                         a page that plays traces: the studio's parts and the traces, joined
 emergence.py                    the same text at several moments, as one SVG
-reading.py                      a trace's JSON lines → the values that both draw
+replay.py                       what stood in each slot at each moment
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -16,6 +16,8 @@ from sfumato.sampling.trace import Trace
 from sfumato_apps.player.replay import opening
 
 _NAME = 36
+_STYLES = ("css/tokens.css", "css/play.css", "play/page.css")
+_SCRIPTS = tuple(f"play/{name}.js" for name in ("dom", "trace", "canvas", "player", "page"))
 
 
 def player_page(traces: Sequence[Trace], *, title: str, names: Sequence[str] = ()) -> str:
@@ -39,9 +41,10 @@ def player_page(traces: Sequence[Trace], *, title: str, names: Sequence[str] = (
             f"{len(traces)} traces and {len(names)} names"
         )
     called = names or [_name(trace, number) for number, trace in enumerate(traces, start=1)]
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = "\n".join(map(_asset, _STYLES)), _joined(map(_asset, _SCRIPTS))
     sources = f"script-src {_hash(script)}; style-src {_hash(style)}"
-    return Template(_asset("page.html")).substitute(
+    return Template(_asset("play/page.html")).substitute(
+        nonce="",
         policy=f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'",
         title=escape(title),
         style=style,
@@ -52,7 +55,12 @@ def player_page(traces: Sequence[Trace], *, title: str, names: Sequence[str] = (
 
 
 def _asset(name: str) -> str:
-    return (files("sfumato_apps.player") / name).read_text(encoding="utf-8")
+    return (files("sfumato_apps.studio") / name).read_text(encoding="utf-8")
+
+
+def _joined(modules: Iterable[str]) -> str:
+    """Modules as one: what they import from each other stands above them."""
+    return re.sub(r"^import .*\n|^export ", "", "\n".join(modules), flags=re.MULTILINE)
 
 
 def _hash(source: str) -> str:
@@ -73,24 +81,9 @@ def _name(trace: Trace, number: int) -> str:
 
 
 def _playable(trace: Trace, name: str) -> dict[str, object]:
-    slots = zip(opening(trace), trace.slots, strict=True)
-    return {
-        "title": name,
-        "text": trace.text,
-        "passes": trace.passes,
-        "seed": trace.seed,
-        "tokens": [
-            {"piece": ink.piece, "sure": ink.sure, "locked": slot.locked} for ink, slot in slots
-        ],
-        "steps": [
-            {
-                "step": event.step,
-                "set": [[one.position, one.piece, one.confidence] for one in event.commits],
-                "remask": event.remasked,
-            }
-            for event in trace.events
-        ],
-    }
+    """A title and the lines of the trace, as they stand in a file."""
+    lines = [json.loads(line) for line in trace.to_jsonl().split("\n") if line]
+    return {"title": name, "lines": lines}
 
 
 def _embedded(data: object) -> str:

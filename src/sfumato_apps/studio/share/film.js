@@ -15,14 +15,14 @@ export async function filmOf(trace, told = () => {}) {
   const look = lookOf(document.documentElement), steps = momentsOf(trace);
   const rows = laidOut(trace, look);
   const height = 2 * MARGIN + rows * LINE;
-  const board = Object.assign(document.createElement("canvas"), { width: WIDTH, height });
-  const pen = board.getContext("2d", { willReadFrequently: true });
+  const [pen, mist] = [0, 1].map(() => Object.assign(document.createElement("canvas"), { width: WIDTH, height })
+    .getContext("2d", { willReadFrequently: true }));
   const frames = [];
   for (const [i, step] of steps.entries()) {
-    drawn(pen, trace, step, look, height);
+    drawn(pen, mist, trace, step, look);
     const { data } = pen.getImageData(0, 0, WIDTH, height);
     frames.push({ pixels: data, delay: i === steps.length - 1 ? HOLD : i ? 14 : 60 });
-    told((i + 1) / (2 * steps.length));
+    told((i + 1) / steps.length);
     await new Promise((resume) => setTimeout(resume));
   }
   return encodeGif({ width: WIDTH, height, frames });
@@ -86,21 +86,27 @@ function laidOut(trace, look) {
   return Math.max(...rows);
 }
 
-function drawn(pen, trace, step, look, height) {
+/** Draws a moment; all haze is blurred at once, which is what takes time. */
+function drawn(pen, mist, trace, step, look) {
+  const { width, height } = pen.canvas;
   pen.fillStyle = look.paper;
-  pen.fillRect(0, 0, WIDTH, height);
-  pen.font = look.font;
+  pen.fillRect(0, 0, width, height);
+  mist.clearRect(0, 0, width, height);
+  mist.fillStyle = look.haze;
+  pen.font = mist.font = look.font;
   set(pen, wordsOf(trace, step), ({ text, kind, sure }, x, y, wide) => {
-    if (kind === "given" && text.trim()) {
+    if (kind === "haze") return mist.fillText(text, x, y);
+    if (kind === "given") {
+      const from = Math.round(x), to = Math.round(x + wide);
       pen.fillStyle = look["given-wash"];
-      pen.fillRect(x - 3, y - SIZE * 0.86, wide + 6, SIZE * 1.16);
+      pen.fillRect(from, y - SIZE * 0.86, to - from, SIZE * 1.16);
     }
-    pen.save();
-    pen.filter = kind === "haze" ? "blur(5px)" : "none";
-    pen.fillStyle = kind === "ink" ? mixed(look, sure) : look[kind];
+    pen.fillStyle = kind === "ink" ? mixed(look, sure) : look.given;
     pen.fillText(text, x, y);
-    pen.restore();
   });
+  pen.filter = "blur(5px)";
+  pen.drawImage(mist.canvas, 0, 0);
+  pen.filter = "none";
 }
 
 /** Ink as warm as the model was unsure. */

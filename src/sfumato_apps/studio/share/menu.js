@@ -7,6 +7,7 @@ import { copied, download, fileName } from "./download.js";
 import { filmOf } from "./film.js";
 import { pageOf } from "./page.js";
 
+const named = (text) => (text.length <= 36 ? text : `${text.slice(0, 36).replace(/\s\S*$/, "")} …`);
 const SHIPPED = "sfumato";
 
 /**
@@ -23,8 +24,8 @@ export function createShare({ trace, run }) {
   const asked = () => ({ ...run(), model });
 
   const page = async () => download(name("html"),
-    await pageOf("sfumato", [{ title: trace().end.text.slice(0, 36), trace: trace() }]), "text/html");
-  const film = async () => download(name("gif"), await filmOf(trace()), "image/gif");
+    await pageOf("sfumato", [{ title: named(trace().end.text), trace: trace() }]), "text/html");
+  const film = async (told) => download(name("gif"), await filmOf(trace(), told), "image/gif");
   const lines = () => download(name("jsonl"), toLines(trace()), "application/x-ndjson");
   const copy = (text) => async () => { if (!(await copied(text()))) byHand(text()); else say("Copied"); };
   const items = [
@@ -40,13 +41,16 @@ export function createShare({ trace, run }) {
   node.append(said);
 
   function entry(label, kind, act) {
-    const button = h("button", { type: "button", role: "menuitem" }, h("span", {}, label), h("small", {}, kind));
+    const about = h("small", {}, kind);
+    const button = h("button", { type: "button", role: "menuitem" }, h("span", {}, label), about);
+    const told = (share) => { about.textContent = `${Math.round(100 * share)} %`; };
     button.addEventListener("click", async () => {
       button.setAttribute("aria-busy", "true");
       try {
-        await act();
+        await act(told);
       } finally {
         button.removeAttribute("aria-busy");
+        about.textContent = kind;
         node.open = false;
       }
     });
