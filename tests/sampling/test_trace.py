@@ -152,3 +152,10 @@ def test_a_step_outside_the_row_says_so() -> None:
     before = replace(broken, events=(replace(step, remasked=(-1,)),))
     with pytest.raises(DataError, match="position -1 of 1"):
         trace.read_jsonl(before.to_jsonl())
+
+
+def test_whole_numbers_are_read_as_other_programs_write_them() -> None:
+    """JavaScript spells 1.0 as 1."""
+    policy = DecodingPolicy(quota=Fixed(size=2))
+    run = record(list(sample(Lover(token=7), prompted(2), policy, SPECIALS)))[0]
+    assert trace.read_jsonl(run.to_jsonl().replace(".0", "")) == run

@@ -217,10 +217,10 @@ def read_jsonl(text: str) -> Trace:
 def _event(record: Record) -> Event:
     return Event(
         step=record["step"],
-        time=record["time"],
+        time=float(record["time"]),  # other writers of JSON spell 1.0 as 1
         commits=tuple(
-            Commit(position=place, id=token, piece=piece, confidence=confidence)
-            for place, token, piece, confidence in record["set"]
+            Commit(position=place, id=token, piece=piece, confidence=float(sure))
+            for place, token, piece, sure in record["set"]
         ),
         remasked=tuple(record["remask"]),
     )
