@@ -85,5 +85,5 @@ export function createShare({ trace, run }) {
     if (event.relatedTarget && !node.contains(event.relatedTarget)) node.open = false;
   });
   document.addEventListener("pointerdown", (event) => { if (!node.contains(event.target)) node.open = false; });
-  return { node, of: (value) => { model = value && !value.startsWith(SHIPPED) ? value : null; } };
+  return { node, of: (value) => { model = value && value !== SHIPPED ? value : null; } };
 }
