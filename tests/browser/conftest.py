@@ -45,7 +45,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, runs: Path) -> Iterator[str
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("served")
-    options = ["--port", str(port)]
+    options = ["--port", str(port), "--runs", str(runs), "--data", str(folder)]
     command = [sys.executable, "-m", "sfumato_apps.cli", "serve", *options]
     told = (folder / "stderr").open("w+")
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}

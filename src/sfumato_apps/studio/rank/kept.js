@@ -16,24 +16,25 @@ export function createKept({ api, again, failed }) {
 
   async function load() {
     try {
-      const { data } = await api.get("/v1/preferences");
-      count.textContent = data.length ? `${data.length} ranking${data.length === 1 ? "" : "s"}, the newest first.`
+      const { data, total } = await api.get("/v1/preferences?limit=50");
+      count.textContent = total ? `${total} ranking${total === 1 ? "" : "s"}, the newest first.`
         : "Nothing yet. What you save here is what a model can learn from.";
       for (const part of [take, use]) part.hidden = data.length === 0;
-      list.replaceChildren(...data.slice(0, 50).map(entry));
+      list.replaceChildren(...data.map(entry));
     } catch (error) {
       failed(error);
     }
   }
 
   function entry(record) {
-    const { prompt, completions, ranks } = record;
+    const { completions, ranks } = record, plain = typeof record.prompt === "string";
+    const prompt = plain ? record.prompt : record.prompt.map(({ role, content }) => `${role}: ${content}`).join("\n");
     const best = completions[ranks.indexOf(Math.min(...ranks))];
     const order = completions.map((text, i) => ({ text, rank: ranks[i] })).sort((a, b) => a.rank - b.rank);
     const rows = order.map(({ text, rank }) => h("li", {}, h("b", {}, String(rank)), h("span", { dir: "auto" }, text)));
     return h("li", {}, h("details", {},
       h("summary", {}, h("span", { class: "asked", dir: "auto" }, prompt || "from noise"), h("span", { class: "best", dir: "auto" }, best)),
-      h("ol", {}, rows), h("button", { type: "button", class: "link", onclick: () => again(record) }, "Rank it again")));
+      h("ol", {}, rows), plain && h("button", { type: "button", class: "link", onclick: () => again(record) }, "Rank it again")));
   }
 
   async function exported() {

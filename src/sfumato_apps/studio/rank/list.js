@@ -9,13 +9,14 @@ import { dropped, moved, ranks, tiedOr } from "./order.js";
  */
 export function createList(changed) {
   const node = h("ol", { class: "ranking", "aria-label": "Candidates, the best first" });
-  let items = [], rows = new Map();
+  let items = [], given = "", rows = new Map();
 
   /** Shows an order; `live` gives the element in which a candidate is being written. */
-  function show(next, { focus = null, live = () => null } = {}) {
+  function show(next, { focus = null, live = () => null, prompt = "" } = {}) {
     const before = new Map([...rows].map(([id, row]) => [id, row.getBoundingClientRect().top]));
     const place = ranks(next), shared = (i) => place.filter((one) => one === place[i]).length > 1;
     items = next;
+    given = prompt;
     rows = new Map(items.map((item, i) =>
       [item.id, row(item, i, `${shared(i) ? "=" : ""}${place[i]}`, live(item.id))]));
     node.replaceChildren(...rows.values());
@@ -36,7 +37,7 @@ export function createList(changed) {
       title: "As good as the one above", "aria-label": "As good as the one above", onclick: () => put(tiedOr(items, i), item.id) }, "=");
     const drop = h("button", { type: "button", class: "shut-it", tabindex: -1, "aria-label": "Take out",
       onclick: () => changed(dropped(items, i), "taken out") }, "×");
-    const text = live ?? h("p", { class: "mini", dir: "auto" }, item.text);
+    const text = live ?? h("p", { class: "mini", dir: "auto" }, given && h("span", { class: "given" }, given), item.text);
     const name = `Place ${place.replace("=", "shared ")}: ${item.text || "being written"}`;
     return h("li", { class: item.tied ? "candidate tied" : "candidate", tabindex: 0, "aria-label": name, data: { id: item.id },
       onkeydown: (event) => keyed(event, item.id) }, tie, grip, h("span", { class: "place" }, place), text, drop);

@@ -18,6 +18,7 @@ export const titleOf = (name) => TITLES[name] ?? name.replace(/^eval_/, "held-ou
 export function curvesOf(entries) {
   const found = new Map();
   for (const entry of entries) {
+    if (entry === null) continue; // a line that could not be read
     if (entry.kind !== "train" && entry.kind !== "valid") continue;
     for (const [name, value] of Object.entries(entry)) {
       if (LEFT_OUT.has(name) || name.endsWith("runtime") || name.endsWith("per_second")) continue;
@@ -37,7 +38,7 @@ export function namesOf(all) {
 /** What the model wrote while it learnt, by prompt, in the order of the steps. */
 export function samplesOf(entries) {
   const found = new Map();
-  for (const { kind, step, prompt = "", text } of entries)
+  for (const { kind, step, prompt = "", text } of entries.filter(Boolean))
     if (kind === "sample" && typeof text === "string") found.set(prompt, [...(found.get(prompt) ?? []), { step, text }]);
   return found;
 }

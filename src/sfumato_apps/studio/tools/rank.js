@@ -27,13 +27,14 @@ export function createRank({ api }) {
   const go = h("button", { type: "button", class: "quiet", onclick: () => (stopped ? stopped() : run()) });
   const own = h("button", { type: "button", class: "quiet", onclick: add }, "Add a text");
   const save = h("button", { type: "button", class: "primary", onclick: store }, "Keep this order");
+  const over = h("button", { type: "button", class: "link", onclick: () => { show([]); prompt.focus(); } }, "Start over");
   const empty = h("p", { class: "empty" }, "Let the model write a few candidates, or add texts of your own. ",
     "Then bring them into order: drag them, or use ", h("kbd", {}, "⇧ ↑"), " ", h("kbd", {}, "⇧ ↓"), " and ", h("kbd", {}, "="), " for a tie.");
   const told = h("p", { class: "unseen", role: "status" });
   const modes = h("div", { class: "modes", role: "group", "aria-label": "Way of ranking" },
     [["order", "In order"], ["blind", "Blind, two by two"]].map(([name, label]) =>
       h("button", { type: "button", class: "quiet", data: { mode: name }, onclick: () => mode(name) }, label)));
-  const one = h("div", {}, prompt, h("div", { class: "row" }, go, own), notice.node, empty, list.node,
+  const one = h("div", {}, prompt, h("div", { class: "row" }, go, own, over), notice.node, empty, list.node,
     h("div", { class: "row keep" }, save), told);
   const aside = h("aside", { "aria-label": "How to write" });
   const node = h("div", { class: "tool rank" },
@@ -61,6 +62,8 @@ export function createRank({ api }) {
     keep("draft", { ...draft, items: draft.items.filter(({ text }) => text) });
     const { items } = draft, whole = items.every(({ text }) => text);
     empty.hidden = items.length > 0;
+    over.hidden = !items.length || Boolean(stopped);
+    prompt.readOnly = items.length > 0; // candidates go on from it
     save.parentNode.hidden = items.length < 2;
     save.disabled = !whole || !ordered(items);
     save.title = save.disabled ? "Two places at least" : "Ctrl ↵";
@@ -69,7 +72,7 @@ export function createRank({ api }) {
   }
 
   function show(items, focus) {
-    list.show(items, { focus, live: (id) => (items.find((item) => item.id === id).text ? null : canvases.get(id)?.line) });
+    list.show(items, { focus, prompt: prompt.value, live: (id) => (items.find((item) => item.id === id).text ? null : canvases.get(id)?.line) });
     hold({ ...draft, items });
   }
 
@@ -80,13 +83,14 @@ export function createRank({ api }) {
 
   function add() {
     const field = h("textarea", { rows: 4, class: "code", id: "own", required: true, dir: "auto" });
-    const form = h("form", { method: "dialog", class: "inside" }, h("label", { for: "own" }, "A candidate of your own"), field,
+    const form = h("form", { method: "dialog", class: "inside" }, h("label", { for: "own" }, prompt.value ? "A candidate of your own: what follows the prompt" : "A candidate of your own"), field,
       h("div", { class: "actions" }, h("button", { class: "primary", value: "yes" }, "Add"),
         h("button", { type: "button", class: "quiet", onclick: () => sheet.close() }, "Cancel")));
     const sheet = h("dialog", { class: "sheet small", onclose: () => {
       sheet.remove();
       const text = field.value.trim();
-      if (sheet.returnValue === "yes" && text) show([...draft.items, item(text)]);
+      if (sheet.returnValue !== "yes" || !text) return;
+      show([...draft.items, item(prompt.value && !/\s$/.test(prompt.value) ? ` ${text}` : text)]);
     } }, form);
     document.body.append(sheet);
     sheet.showModal();
@@ -124,8 +128,11 @@ export function createRank({ api }) {
     }
     canvases.get(id).canvas.paint(trace.steps.length);
     if (!trace.end) return;
-    show(draft.items.map((one) => (one.id === id ? { ...one, text: trace.end.text } : one)));
+    show(draft.items.map((one) => (one.id === id ? { ...one, text: after(prompt.value, trace.end.text) } : one)));
   }
+
+  /** What follows the prompt: alignment reads prompt and completion apart. */
+  const after = (asked, text) => (text.startsWith(asked) ? text.slice(asked.length) : text);
 
   async function store() {
     const { items } = draft, record = { prompt: prompt.value, completions: items.map(({ text }) => text), ranks: ranks(items) };
@@ -165,6 +172,6 @@ export function createRank({ api }) {
     prompt.value = asked;
     draft = { ...draft, prompt: asked };
     mode("order");
-    show(texts.map((text) => item(text)));
+    show(texts.map((text) => item(after(asked, text))));
   } };
 }

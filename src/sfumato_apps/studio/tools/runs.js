@@ -20,14 +20,14 @@ export function createRuns({ api }) {
   const node = h("div", { class: "tool see" },
     h("section", { "aria-label": "Curves and samples" }, h("h1", { class: "unseen" }, "Runs"), notice.node, empty, charts, samples),
     h("aside", { "aria-label": "Which runs" }, h("h2", {}, "Runs"), list, h("label", { class: "another" }, "Third curve", more)));
-  let names = [], picked = recall("runs", []), timer = 0, here = false;
+  let names = null, picked = recall("runs", []), timer = 0, here = false;
 
   async function look() {
     clearTimeout(timer);
     try {
       const { data } = await api.get("/v1/runs");
       const found = data.map(({ name }) => name);
-      if (found.join("\n") !== names.join("\n")) listed(found);
+      if (found.join("\n") !== names?.join("\n")) listed(found);
       await Promise.all(picked.map(read));
       notice.clear();
     } catch (error) {
