@@ -123,7 +123,7 @@ def heard() -> Iterator[Heard]:
 def page(chromium: Any, studio: str, heard: Heard) -> Iterator[Any]:
     """A fresh page of the studio on a desktop."""
     context = chromium.new_context(viewport=DESKTOP, base_url=studio, accept_downloads=True)
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(20_000)
     found = context.new_page()
     heard.follow(found)
     yield found

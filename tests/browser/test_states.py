@@ -50,7 +50,7 @@ def test_a_token_is_asked_for_and_kept_by_the_tab(page: Any, heard: Any) -> None
     page.get_by_text("This server needs a token").wait_for()
     page.fill("#token", "falsch")
     page.keyboard.press("Enter")
-    page.locator("dialog").wait_for(state="detached")
+    page.locator("dialog:has(#token)").wait_for(state="detached")
     page.keyboard.press("Control+Enter")
     page.get_by_text("That token is not this server’s").wait_for()
     page.fill("#token", "geheim")

@@ -15,8 +15,9 @@ const NAMES = { write: "Write", edit: "Edit", rank: "Rank", runs: "Runs" };
 const THEMES = { system: "As the system", light: "Light", dark: "Dark" };
 const TOKEN = "sfumato.token";
 
-const store = createStore({ theme: recall("theme", "system"), model: null });
-const api = createApi({ token: () => sessionStorage.getItem(TOKEN), refused: newToken });
+const store = createStore({ theme: recall("theme", "system"), model: null, gone: false });
+const api = createApi({ token: () => sessionStorage.getItem(TOKEN), refused: newToken,
+  lost: () => store.set("gone", true) });
 const stage = document.getElementById("stage"), made = {};
 let current = null;
 

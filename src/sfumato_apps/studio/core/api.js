@@ -12,10 +12,11 @@ export class ApiError extends Error {
 
 /**
  * A client.
- * @param {{token: function(): ?string, refused: function(): Promise<boolean>}} access
- *   token gives the bearer token, if there is one; refused asks for another and says whether one came
+ * @param {{token: function(): ?string, refused: function(): Promise<boolean>, lost: function()}} access
+ *   token gives the bearer token, if there is one; refused asks for another and says whether one came;
+ *   lost is told that nobody answered
  */
-export function createApi({ token, refused }) {
+export function createApi({ token, refused, lost }) {
   async function send(path, { body, signal, again = true } = {}) {
     const headers = {}, held = token();
     if (held) headers.Authorization = `Bearer ${held}`;
@@ -26,6 +27,7 @@ export function createApi({ token, refused }) {
       response = await fetch(path, { method, headers, signal, body: JSON.stringify(body) });
     } catch (error) {
       if (error.name === "AbortError") throw error;
+      lost();
       throw new ApiError("The server does not answer.");
     }
     if (response.status === 401 && again && (await refused()))

@@ -2,29 +2,29 @@
 
 import { h } from "../play/dom.js";
 
-const EVERY = 4000; // ms between two looks while the server is gone
+const EVERY = 3000; // ms between two looks while the server is gone
 
-/** Names the model, and says it when the server goes away and comes back. */
-export async function watchServer({ api, store, node }) {
-  let gone = false;
+/** Names the model, and says it when the server goes away and when it is back. */
+export function watchServer({ api, store, node }) {
+  let timer = 0;
 
   async function look() {
+    clearTimeout(timer);
     try {
-      if (gone) await api.get("/healthz");
-      if (gone || store.get("model") === null) {
-        const { data } = await api.get("/v1/models");
-        store.set("model", data[0]?.id ?? "");
-      }
-      gone = false;
+      const { data } = await api.get("/v1/models");
+      store.set("model", data[0]?.id ?? "");
+      store.set("gone", false);
     } catch (error) {
-      gone = error.status === 0;
+      if (error.status) store.set("gone", false);
     }
-    node.hidden = !gone;
-    if (gone) setTimeout(look, EVERY);
   }
 
   node.append(h("p", {}, "The server is gone. Start it with ", h("code", {}, "sfumato serve"),
     ": the studio goes on by itself, and what you wrote is still here."));
-  addEventListener("offline-server", () => { if (!gone) gone = true, node.hidden = false, look(); });
-  await look();
+  store.on("gone", (gone) => {
+    node.hidden = !gone;
+    clearTimeout(timer);
+    if (gone) timer = setTimeout(look, EVERY);
+  });
+  look();
 }
