@@ -12,7 +12,7 @@ PIP    := $(BIN)/python -m pip install --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint types docs wheel check constraints lock clean
+.PHONY: help demo test slow browser lint types docs wheel check constraints lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -25,6 +25,9 @@ test: $(VENV)/.test  ## the default tests: offline, without a GPU
 
 slow: $(VENV)/.test  ## the tests that take more than a few seconds
 	$(PYTEST) -m slow
+
+browser: $(VENV)/.test  ## the tests that drive the studio in Chromium, which must be on the path
+	$(PYTEST) -m browser
 
 lint: $(VENV)/.lint  ## ruff and the import contracts
 	$(BIN)/ruff check .

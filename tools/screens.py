@@ -110,7 +110,9 @@ def picture(browser: Browser, address: str, scene: str, size: str, colours: str)
     raw = page.screenshot(animations="disabled")
     context.close()
     told = BytesIO()
-    Image.open(BytesIO(raw)).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(told, "PNG", optimize=True)
+    Image.open(BytesIO(raw)).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(
+        told, "PNG", optimize=True
+    )
     return told.getvalue()
 
 

@@ -41,7 +41,9 @@ def stream(payload: str) -> str:
     return "\n\n".join([*said, f"event: done\ndata: {done}", "data: [DONE]", ""])
 
 
-def send(page: Any, path: str, body: str, kind: str = "application/json", status: int = 200) -> None:
+def send(
+    page: Any, path: str, body: str, kind: str = "application/json", status: int = 200
+) -> None:
     page.unroute(path)
     page.route(path, lambda r: r.fulfill(body=body, content_type=kind, status=status))
 

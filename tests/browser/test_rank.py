@@ -26,7 +26,9 @@ def candidates(page: Any, prompt: str = PROMPT) -> list[str]:
 
 
 def order(page: Any, prompt: str = PROMPT) -> list[str]:
-    return [text.removeprefix(prompt) for text in page.locator(".candidate .mini").all_inner_texts()]
+    return [
+        text.removeprefix(prompt) for text in page.locator(".candidate .mini").all_inner_texts()
+    ]
 
 
 def places(page: Any) -> list[str]:

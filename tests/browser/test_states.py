@@ -42,7 +42,9 @@ def test_a_token_is_asked_for_and_kept_by_the_tab(page: Any, heard: Any) -> None
         if route.request.headers.get("authorization") == wanted:
             route.continue_()
         else:
-            body = json.dumps({"error": {"message": "a token is needed", "param": None, "code": "c"}})
+            body = json.dumps(
+                {"error": {"message": "a token is needed", "param": None, "code": "c"}}
+            )
             route.fulfill(status=401, content_type="application/json", body=body)
 
     page.route("**/v1/**", guarded)
@@ -96,7 +98,10 @@ def test_a_break_in_the_stream_is_told(page: Any) -> None:
 
 def test_themes_go_round_and_stay(page: Any) -> None:
     page.goto("#write")
-    button, paper = page.locator(".theme"), "() => getComputedStyle(document.documentElement).backgroundColor"
+    button, paper = (
+        page.locator(".theme"),
+        "() => getComputedStyle(document.documentElement).backgroundColor",
+    )
     light = page.evaluate(paper)
     button.click()
     button.click()

@@ -17,16 +17,56 @@ SPAN = (
 )
 
 
-def demo(*, out: Path = Path("demo"), model: str | None = None, seed: int = 5) -> None:
+def demo(
+    *, out: Path = Path("demo"), model: str | None = None, seed: int = 5, open: bool = False
+) -> None:
     """Writes three texts, fills two holes, rewrites a span; then a page that plays it all.
 
     $ sfumato demo --out demo
+    $ sfumato demo --open
 
     Args:
         out: Folder for demo.html.
         model: Folder or hub name; the shipped model if left out.
         seed: Seed of the texts.
+        open: Instead, start the server and open its studio in the browser; Ctrl-C ends it.
     """
+    if open:
+        _studio(model)
+    else:
+        _play(out, model, seed)
+
+
+def _studio(model: str | None) -> None:
+    """Serves on a port that is free, and opens the page as soon as it is there."""
+    import socket
+    from threading import Thread
+
+    from sfumato_apps.recipes.serve import serve
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    Thread(target=_show, args=(port,), daemon=True).start()
+    serve(model=model, port=port)
+
+
+def _show(port: int) -> None:
+    """Waits for the server and opens the browser."""
+    import socket
+    import time
+    import webbrowser
+
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    webbrowser.open(f"http://127.0.0.1:{port}/")
+
+
+def _play(out: Path, model: str | None, seed: int) -> None:
+    """Writes, prints and makes the page."""
     import sys
 
     from rich.console import Console

@@ -64,8 +64,8 @@ function frame() {
   const tabs = Object.entries(NAMES).map(([name, label]) => h("a", { href: `#${name}` }, label));
   document.querySelector(".tabs").append(...tabs);
   const help = createHelp();
-  const theme = h("button", { type: "button", class: "round theme", onclick: nextTheme });
-  const ask = h("button", { type: "button", class: "round", "aria-label": "Keys and help",
+  const theme = h("button", { class: "round theme", onclick: nextTheme });
+  const ask = h("button", { class: "round", "aria-label": "Keys and help",
     onclick: help.open }, "?");
   const model = h("span", { class: "model" });
   document.querySelector(".corner").append(model, theme, ask);

@@ -37,7 +37,8 @@ export function createHelp() {
   } },
   h("div", { class: "inside" },
     h("h2", { id: "help-name" }, "Reading and keys"),
-    h("p", { class: "lede" }, "Text begins as ", h("span", { class: "slot haze" }, h("span", { class: "word" }, "haze")),
+    h("p", { class: "lede" }, "Text begins as ",
+      h("span", { class: "slot haze" }, h("span", { class: "word" }, "haze")),
       ". A word appears when the model commits to it; the warmer its ink, the ",
       h("span", { class: "unsure" }, "less sure"), " the model was. What was ",
       h("span", { class: "locked" }, "given"), " is locked and never changes."),
@@ -45,7 +46,7 @@ export function createHelp() {
       h("section", {}, h("h3", {}, title), h("dl", {}, rows.map(([keys, what]) =>
         h("div", {}, h("dt", {}, keys.split(", ").flatMap((chord, i) => [i ? " " : null, h("kbd", {}, chord)])),
           h("dd", {}, what))))))),
-    h("button", { type: "button", class: "quiet", onclick: close }, "Close")));
+    h("button", { class: "quiet", onclick: close }, "Close")));
   return { node, open: () => node.showModal() };
 }
 
@@ -61,7 +62,7 @@ export function askToken(wrong) {
     h("p", { class: "lede" }, "It was printed when the server was started, or stands in the file that ",
       h("code", {}, "--token-file"), " names. This tab keeps it until it is closed."),
     h("label", { for: "token" }, "Token"), field,
-    h("div", { class: "actions" }, h("button", { class: "primary" }, "Go on")));
+    h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Go on")));
   const node = h("dialog", { class: "sheet small", "aria-labelledby": "token-name" }, form);
   document.body.append(node);
   node.showModal();

@@ -24,7 +24,7 @@ export function createNotice() {
   }
 
   const button = (label, onclick) =>
-    h("button", { type: "button", class: "quiet", onclick: () => { clear(); onclick(); } }, label);
+    h("button", { class: "quiet", onclick: () => { clear(); onclick(); } }, label);
 
   function queued(place, stop) {
     const before = place === 1 ? "One request is" : `${place} requests are`;

@@ -52,7 +52,7 @@ export function createSettings(name, fields, usual = {}) {
   const brief = h("span", { class: "brief" }, summary());
   const rows = fields.map((field) => row(name, field, (value) => set(field, value), shown));
   const usualAgain = () => fields.forEach((field) => set(field, first[field]));
-  const again = h("button", { type: "button", class: "link", onclick: usualAgain }, "Usual values");
+  const again = h("button", { class: "link", onclick: usualAgain }, "Usual values");
   const node = h("details", { class: "settings", open: matchMedia("(min-width: 60rem)").matches },
     h("summary", {}, h("span", {}, "How to write"), brief),
     h("div", { class: "fields" }, rows, again));
@@ -76,7 +76,8 @@ function valid(field, value) {
 
 function row(name, field, change, shown) {
   const { label, options, about, min, max, step, free } = FIELDS[field];
-  const id = `${name}-${field}`, tell = h("small", { id: `${id}-about`, class: field === "block" ? null : "unseen" }, about);
+  const id = `${name}-${field}`, seen = field === "block";
+  const tell = h("small", { id: `${id}-about`, class: seen ? null : "unseen" }, about);
   const known = { id, "aria-describedby": `${id}-about` };
   const read = (event) => change(Number(event.target.value));
   if (options) {
@@ -93,10 +94,12 @@ function row(name, field, change, shown) {
     number.value = value;
     if (!free) slide.value = value;
   };
-  return h("div", { class: free ? "field free" : "field", title: about }, h("label", { for: id }, label), number, slide, tell);
+  const kind = free ? "field free" : "field";
+  return h("div", { class: kind, title: about }, h("label", { for: id }, label), number, slide, tell);
 }
 
 function dice(max, change) {
   const roll = () => change(Math.floor(Math.random() * Math.min(max, 9999)) + 1);
-  return h("button", { type: "button", class: "dice", "aria-label": "Another seed", title: "Another seed", onclick: roll });
+  const label = "Another seed";
+  return h("button", { class: "dice", "aria-label": label, title: label, onclick: roll });
 }

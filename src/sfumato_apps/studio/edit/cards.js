@@ -37,8 +37,8 @@ export function createCards({ use, watch }) {
   function add(index) {
     const text = h("p", { class: "mini", dir: "auto" }), canvas = createCanvas(text);
     const about = h("p", { class: "about" }, "being written …");
-    const take = h("button", { type: "button", class: "quiet", disabled: true, onclick: () => use(index) }, "Use this");
-    const see = h("button", { type: "button", class: "link", onclick: () => watch(index) }, "Watch");
+    const take = h("button", { class: "quiet", disabled: true, onclick: () => use(index) }, "Use this");
+    const see = h("button", { class: "link", onclick: () => watch(index) }, "Watch");
     const card = h("li", { class: "card" }, h("h3", {}, `${index + 1}`), text, about,
       h("div", { class: "actions" }, take, see));
     node.append(card);

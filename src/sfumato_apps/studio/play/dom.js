@@ -11,6 +11,7 @@ const SVG = "http://www.w3.org/2000/svg";
  */
 export function h(tag, props = {}, ...children) {
   const node = document.createElement(tag);
+  if (tag === "button") node.type = "button"; // what sends a form says so
   for (const [name, value] of Object.entries(props)) {
     if (value === undefined || value === null || value === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);

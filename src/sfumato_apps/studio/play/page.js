@@ -36,7 +36,7 @@ function following() {
 }
 
 texts.forEach(({ title }, i) => part("index").append(
-  h("li", {}, h("button", { type: "button", onclick: () => begin(i) }, title))));
+  h("li", {}, h("button", { onclick: () => begin(i) }, title))));
 rail.hidden = texts.length < 2;
 part("playback").append(player.bar);
 part("text").addEventListener("pointerover", (event) => {

@@ -128,7 +128,7 @@ function draw(wave, trace) {
 
 function controls({ toggle, to, speed, at }) {
   const button = (label, name, onclick) =>
-    h("button", { type: "button", "aria-label": label, onclick }, shape(name));
+    h("button", { "aria-label": label, onclick }, shape(name));
   const parts = {
     back: button("One step back", "back", () => to(at() - 1)),
     play: button("Play", "play", toggle),

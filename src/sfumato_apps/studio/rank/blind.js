@@ -18,9 +18,10 @@ export function createBlind({ api }) {
   const prompts = h("textarea", { class: "prompts", rows: 5, id: "prompts", value: recall("prompts", PROMPTS),
     oninput: () => keep("prompts", prompts.value) });
   const asked = h("p", { class: "asked", dir: "auto" });
-  const sides = [0, 1].map((i) => h("button", { type: "button", class: "side", disabled: true, onclick: () => vote(i) }));
-  const tie = h("button", { type: "button", class: "quiet", disabled: true, onclick: () => vote(null) }, "As good", h("kbd", {}, "↓"));
-  const go = h("button", { type: "button", class: "primary", onclick: () => (stopped ? stopped() : pair()) }, "Begin");
+  const sides = [0, 1].map((i) => h("button", { class: "side", disabled: true, onclick: () => vote(i) }));
+  const tie = h("button", { class: "quiet", disabled: true, onclick: () => vote(null) },
+    "As good", h("kbd", {}, "↓"));
+  const go = h("button", { class: "primary", onclick: () => (stopped ? stopped() : pair()) }, "Begin");
   const told = h("p", { class: "unseen", role: "status" });
   const node = h("div", { class: "blind" }, asked, h("div", { class: "sides" }, sides), notice.node,
     h("div", { class: "row" }, go, tie), meter.node, told);
@@ -75,8 +76,10 @@ export function createBlind({ api }) {
     const words = i ? "sono varum ne mora os nemesa um rao neva" : "varum nemesa os neva um sono rao mora ne";
     side.className = "side";
     side.setAttribute("aria-label", i ? "Right" : "Left");
-    side.replaceChildren(h("p", { class: "mini", "aria-hidden": "true" }, words.split(" ").map((word, at) =>
-      [at ? " " : null, h("span", { class: "slot haze" }, h("span", { class: "word" }, word))]).flat()), h("span", { class: "who" }));
+    const haze = words.split(" ").flatMap((word, at) =>
+      [at ? " " : null, h("span", { class: "slot haze" }, h("span", { class: "word" }, word))]);
+    const text = h("p", { class: "mini", "aria-hidden": "true" }, haze);
+    side.replaceChildren(text, h("span", { class: "who" }));
   }
 
   function wait(on) {

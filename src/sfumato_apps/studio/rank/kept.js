@@ -9,7 +9,7 @@ import { download } from "../share/download.js";
  */
 export function createKept({ api, again, failed }) {
   const count = h("p", { class: "tally" }), list = h("ul", { class: "kept" });
-  const take = h("button", { type: "button", class: "quiet", onclick: exported }, "Export .jsonl");
+  const take = h("button", { class: "quiet", onclick: exported }, "Export .jsonl");
   const use = h("p", { class: "hint" }, "Then ", h("code", {}, "sfumato align --data preferences.jsonl --out better"));
   const node = h("section", { class: "keeping", "aria-label": "Kept rankings" }, h("h2", {}, "Kept"), count, list,
     h("div", { class: "actions" }, take), use);
@@ -33,8 +33,10 @@ export function createKept({ api, again, failed }) {
     const order = completions.map((text, i) => ({ text, rank: ranks[i] })).sort((a, b) => a.rank - b.rank);
     const rows = order.map(({ text, rank }) => h("li", {}, h("b", {}, String(rank)), h("span", { dir: "auto" }, text)));
     return h("li", {}, h("details", {},
-      h("summary", {}, h("span", { class: "asked", dir: "auto" }, prompt || "from noise"), h("span", { class: "best", dir: "auto" }, best)),
-      h("ol", {}, rows), plain && h("button", { type: "button", class: "link", onclick: () => again(record) }, "Rank it again")));
+      h("summary", {}, h("span", { class: "asked", dir: "auto" }, prompt || "from noise"),
+        h("span", { class: "best", dir: "auto" }, best)),
+      h("ol", {}, rows),
+      plain && h("button", { class: "link", onclick: () => again(record) }, "Rank it again")));
   }
 
   async function exported() {

@@ -31,15 +31,18 @@ export function createList(changed) {
   }
 
   function row(item, i, place, live) {
-    const grip = h("button", { type: "button", class: "grip", tabindex: -1, "aria-hidden": "true",
+    const grip = h("button", { class: "grip", tabindex: -1, "aria-hidden": "true",
       onpointerdown: (event) => drag(event, item.id) });
-    const tie = h("button", { type: "button", class: "tie", "aria-pressed": String(item.tied), hidden: i === 0, tabindex: -1,
-      title: "As good as the one above", "aria-label": "As good as the one above", onclick: () => put(tiedOr(items, i), item.id) }, "=");
-    const drop = h("button", { type: "button", class: "shut-it", tabindex: -1, "aria-label": "Take out",
+    const same = "As good as the one above";
+    const tie = h("button", { class: "tie", "aria-pressed": String(item.tied), hidden: i === 0, tabindex: -1,
+      title: same, "aria-label": same, onclick: () => put(tiedOr(items, i), item.id) }, "=");
+    const drop = h("button", { class: "shut-it", tabindex: -1, "aria-label": "Take out",
       onclick: () => changed(dropped(items, i), "taken out") }, "×");
-    const text = live ?? h("p", { class: "mini", dir: "auto" }, given && h("span", { class: "given" }, given), item.text);
+    const before = given && h("span", { class: "given" }, given);
+    const text = live ?? h("p", { class: "mini", dir: "auto" }, before, item.text);
     const name = `Place ${place.replace("=", "shared ")}: ${item.text || "being written"}`;
-    return h("li", { class: item.tied ? "candidate tied" : "candidate", tabindex: 0, "aria-label": name, data: { id: item.id },
+    const kind = item.tied ? "candidate tied" : "candidate";
+    return h("li", { class: kind, tabindex: 0, "aria-label": name, data: { id: item.id },
       onkeydown: (event) => keyed(event, item.id) }, tie, grip, h("span", { class: "place" }, place), text, drop);
   }
 

@@ -27,7 +27,8 @@ export function short(value) {
  * @param {{name: string, colour: number, points: number[][]}[]} lines colour: 0 … 3, a class of the style sheet
  */
 export function chart(title, lines) {
-  const xs = lines.flatMap(({ points }) => points.map(([x]) => x)), ys = lines.flatMap(({ points }) => points.map(([, y]) => y));
+  const xs = lines.flatMap(({ points }) => points.map(([step]) => step));
+  const ys = lines.flatMap(({ points }) => points.map(([, value]) => value));
   const span = (values, room) => {
     const [low, high] = [Math.min(...values), Math.max(...values)], more = (high - low || Math.abs(high) || 1) * room;
     return [low - more, high + more];

@@ -39,6 +39,7 @@ export function namesOf(all) {
 export function samplesOf(entries) {
   const found = new Map();
   for (const { kind, step, prompt = "", text } of entries.filter(Boolean))
-    if (kind === "sample" && typeof text === "string") found.set(prompt, [...(found.get(prompt) ?? []), { step, text }]);
+    if (kind === "sample" && typeof text === "string")
+      found.set(prompt, [...(found.get(prompt) ?? []), { step, text }]);
   return found;
 }

@@ -42,7 +42,7 @@ export function createShare({ trace, run }) {
 
   function entry(label, kind, act) {
     const about = h("small", {}, kind);
-    const button = h("button", { type: "button", role: "menuitem" }, h("span", {}, label), about);
+    const button = h("button", { role: "menuitem" }, h("span", {}, label), about);
     const told = (share) => { about.textContent = `${Math.round(100 * share)} %`; };
     button.addEventListener("click", async () => {
       button.setAttribute("aria-busy", "true");
@@ -64,8 +64,9 @@ export function createShare({ trace, run }) {
 
   function byHand(text) {
     const field = h("textarea", { class: "code", readonly: true, rows: 8, value: text, "aria-label": "To copy" });
-    const sheet = h("dialog", { class: "sheet", onclose: () => sheet.remove() }, h("form", { method: "dialog", class: "inside" },
-      h("h2", {}, "Copy by hand"), field, h("button", { class: "quiet" }, "Close")));
+    const form = h("form", { method: "dialog", class: "inside" }, h("h2", {}, "Copy by hand"), field,
+      h("button", { type: "submit", class: "quiet" }, "Close"));
+    const sheet = h("dialog", { class: "sheet", onclose: () => sheet.remove() }, form);
     document.body.append(sheet);
     sheet.showModal();
     field.select();

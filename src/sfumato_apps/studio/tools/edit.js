@@ -24,7 +24,7 @@ export function createEdit({ api, store }) {
   const cards = createCards({ use, watch });
   let lock = false, stopped = null, results = [], traces = [], asked = null, first = history.state.text;
 
-  const tool = (label, key, act, title) => h("button", { type: "button", class: "quiet", title, onclick: act,
+  const tool = (label, key, act, title) => h("button", { class: "quiet", title, onclick: act,
     onpointerdown: (event) => event.preventDefault() }, label, key && h("kbd", {}, key));
   const bar = {
     rewrite: tool("Rewrite", "R", () => mark("rewrite"), "Open the selection: it is written anew"),
@@ -36,12 +36,13 @@ export function createEdit({ api, store }) {
   };
   const tools = h("div", { class: "bar", role: "toolbar", "aria-label": "Selection" }, Object.values(bar));
   const lockText = h("span", { id: "lock" });
-  const unlock = h("button", { type: "button", class: "link", onclick: type });
-  const status = h("p", { class: "lockline" }, h("span", { class: "lockicon", "aria-hidden": "true" }), lockText, unlock);
+  const unlock = h("button", { class: "link", onclick: type });
+  const lockIcon = h("span", { class: "lockicon", "aria-hidden": "true" });
+  const status = h("p", { class: "lockline" }, lockIcon, lockText, unlock);
   const open = h("ul", { class: "opened", "aria-label": "Open places" });
   const compared = h("p", { class: "text compared", dir: "auto", hidden: true });
-  const go = h("button", { type: "button", class: "primary", onclick: () => (stopped ? stopped() : run()) });
-  const back = h("button", { type: "button", class: "quiet", onclick: close }, "Back to the text");
+  const go = h("button", { class: "primary", onclick: () => (stopped ? stopped() : run()) });
+  const back = h("button", { class: "quiet", onclick: close }, "Back to the text");
   const share = createShare({ trace: () => stage.player.trace, run: () => asked });
   const told = h("p", { class: "unseen", "aria-live": "polite" });
   const paper = h("div", { class: "paper" }, surface.node, compared, stage.text, stage.note);
@@ -61,7 +62,8 @@ export function createEdit({ api, store }) {
       : "Select words, then open them: the rest will be locked.";
     unlock.textContent = lock ? (any ? "Close all and type" : "Type") : text ? "Lock the text" : "";
     status.classList.toggle("on", lock);
-    if (!stopped) go.textContent = any ? (settings.values().n > 1 ? `Write ${settings.values().n} ways` : "Write") : "Find what does not fit";
+    const { n } = settings.values(), ways = n > 1 ? `Write ${n} ways` : "Write";
+    if (!stopped) go.textContent = any ? ways : "Find what does not fit";
     go.disabled = !text.trim();
   }
 
@@ -78,13 +80,17 @@ export function createEdit({ api, store }) {
   }
 
   function opened(text, mark) {
-    const shut = h("button", { type: "button", class: "shut-it", "aria-label": "Close this place", onclick: () =>
+    const shut = h("button", { class: "shut-it", "aria-label": "Close this place", onclick: () =>
       change({ text, marks: history.state.marks.filter((one) => one !== mark) }) }, "×");
     const words = mark.start === mark.stop ? "an insertion" : `“${text.slice(mark.start, mark.stop)}”`;
     if (mark.kind === "rewrite") return h("li", {}, h("b", {}, "rewrite"), h("span", { class: "quote" }, words), shut);
+    const sized = () => {
+      const most = Math.max(1, Math.min(64, Math.round(slots.valueAsNumber))) || null;
+      const marks = history.state.marks.map((one) => (one === mark ? { ...mark, slots: most } : one));
+      change({ text, marks });
+    };
     const slots = h("input", { type: "number", min: 1, max: 64, placeholder: "any", value: mark.slots ?? "",
-      "aria-label": "Tokens at most; empty for any length", onchange: () => change({ text, marks: history.state.marks.map((one) =>
-        (one === mark ? { ...mark, slots: Math.max(1, Math.min(64, Math.round(slots.valueAsNumber))) || null } : one)) }) });
+      "aria-label": "Tokens at most; empty for any length", onchange: sized });
     return h("li", {}, h("b", {}, "hole"), h("span", { class: "quote" }, words), slots, h("small", {}, "tokens"), shut);
   }
 
@@ -105,7 +111,8 @@ export function createEdit({ api, store }) {
     surface.field.focus();
     if (!place) return;
     lock = true;
-    change({ text, marks: withMark(marks, { start: place[0], stop: place[1], kind, slots: kind === "hole" ? 6 : null }) });
+    const [start, stop] = place, slots = kind === "hole" ? 6 : null;
+    change({ text, marks: withMark(marks, { start, stop, kind, slots }) });
     told.textContent = `${kind}: ${text.slice(...place) || "an insertion"}`;
     surface.field.setSelectionRange(place[1], place[1]);
     refresh();
@@ -145,8 +152,9 @@ export function createEdit({ api, store }) {
   function state(name) {
     const text = name === "text";
     node.dataset.state = name;
-    for (const [part, on] of [[surface.node, text], [open, text], [status, text], [stage.text, !text], [stage.note, !text],
-      [back, name === "done"], [share.node, name === "done"], [stage.player.bar, !text]]) part.hidden = !on;
+    for (const part of [surface.node, open, status]) part.hidden = !text;
+    for (const part of [stage.text, stage.note, stage.player.bar]) part.hidden = text;
+    for (const part of [back, share.node]) part.hidden = name !== "done";
     compared.hidden = true;
     go.textContent = name === "busy" ? "Stop" : "Write again";
     go.classList.toggle("stop", name === "busy");

@@ -24,16 +24,17 @@ export function createRank({ api }) {
   const prompt = h("textarea", { class: "text prompt ask", rows: 1, dir: "auto", id: "ask", "aria-label": "Prompt",
     placeholder: "A beginning, or nothing", value: draft.prompt, maxlength: 4000,
     oninput: () => { grow(); hold({ ...draft, prompt: prompt.value }); } });
-  const go = h("button", { type: "button", class: "quiet", onclick: () => (stopped ? stopped() : run()) });
-  const own = h("button", { type: "button", class: "quiet", onclick: add }, "Add a text");
-  const save = h("button", { type: "button", class: "primary", onclick: store }, "Keep this order");
-  const over = h("button", { type: "button", class: "link", onclick: () => { show([]); prompt.focus(); } }, "Start over");
+  const go = h("button", { class: "quiet", onclick: () => (stopped ? stopped() : run()) });
+  const own = h("button", { class: "quiet", onclick: add }, "Add a text");
+  const save = h("button", { class: "primary", onclick: store }, "Keep this order");
+  const over = h("button", { class: "link", onclick: () => { show([]); prompt.focus(); } }, "Start over");
   const empty = h("p", { class: "empty" }, "Let the model write a few candidates, or add texts of your own. ",
-    "Then bring them into order: drag them, or use ", h("kbd", {}, "⇧ ↑"), " ", h("kbd", {}, "⇧ ↓"), " and ", h("kbd", {}, "="), " for a tie.");
+    "Then bring them into order: drag them, or use ", h("kbd", {}, "⇧ ↑"), " ", h("kbd", {}, "⇧ ↓"), " and ",
+    h("kbd", {}, "="), " for a tie.");
   const told = h("p", { class: "unseen", role: "status" });
   const modes = h("div", { class: "modes", role: "group", "aria-label": "Way of ranking" },
     [["order", "In order"], ["blind", "Blind, two by two"]].map(([name, label]) =>
-      h("button", { type: "button", class: "quiet", data: { mode: name }, onclick: () => mode(name) }, label)));
+      h("button", { class: "quiet", data: { mode: name }, onclick: () => mode(name) }, label)));
   const one = h("div", {}, prompt, h("div", { class: "row" }, go, own, over), notice.node, empty, list.node,
     h("div", { class: "row keep" }, save), told);
   const aside = h("aside", { "aria-label": "How to write" });
@@ -72,7 +73,9 @@ export function createRank({ api }) {
   }
 
   function show(items, focus) {
-    list.show(items, { focus, prompt: prompt.value, live: (id) => (items.find((item) => item.id === id).text ? null : canvases.get(id)?.line) });
+    const written = new Set(items.filter(({ text }) => text).map(({ id }) => id));
+    const live = (id) => (written.has(id) ? null : canvases.get(id)?.line);
+    list.show(items, { focus, prompt: prompt.value, live });
     hold({ ...draft, items });
   }
 
@@ -83,9 +86,10 @@ export function createRank({ api }) {
 
   function add() {
     const field = h("textarea", { rows: 4, class: "code", id: "own", required: true, dir: "auto" });
-    const form = h("form", { method: "dialog", class: "inside" }, h("label", { for: "own" }, prompt.value ? "A candidate of your own: what follows the prompt" : "A candidate of your own"), field,
-      h("div", { class: "actions" }, h("button", { class: "primary", value: "yes" }, "Add"),
-        h("button", { type: "button", class: "quiet", onclick: () => sheet.close() }, "Cancel")));
+    const label = `A candidate of your own${prompt.value && ": what follows the prompt"}`;
+    const form = h("form", { method: "dialog", class: "inside" }, h("label", { for: "own" }, label), field,
+      h("div", { class: "actions" }, h("button", { type: "submit", class: "primary", value: "yes" }, "Add"),
+        h("button", { class: "quiet", onclick: () => sheet.close() }, "Cancel")));
     const sheet = h("dialog", { class: "sheet small", onclose: () => {
       sheet.remove();
       const text = field.value.trim();
@@ -135,7 +139,8 @@ export function createRank({ api }) {
   const after = (asked, text) => (text.startsWith(asked) ? text.slice(asked.length) : text);
 
   async function store() {
-    const { items } = draft, record = { prompt: prompt.value, completions: items.map(({ text }) => text), ranks: ranks(items) };
+    const { items } = draft, completions = items.map(({ text }) => text);
+    const record = { prompt: prompt.value, completions, ranks: ranks(items) };
     save.disabled = true;
     try {
       await api.post("/v1/preferences", record);
@@ -158,7 +163,11 @@ export function createRank({ api }) {
 
   function key(event, { typing, chord }) {
     const blindly = node.dataset.mode === "blind";
-    if (chord && event.key === "Enter" && !blindly) return save.parentNode.hidden || save.disabled ? stopped || run() : store(), true;
+    if (chord && event.key === "Enter" && !blindly) {
+      if (!save.parentNode.hidden && !save.disabled) store();
+      else if (!stopped) run();
+      return true;
+    }
     if (event.key === "Escape" && stopped) return stopped(), true;
     if (typing || chord || event.altKey) return false;
     if (blindly) return blind.key(event);

@@ -18,8 +18,10 @@ export function createRuns({ api }) {
     h("p", {}, h("code", {}, "sfumato train --data stories.jsonl --out runs/stories --minutes 15")));
   const more = h("select", { "aria-label": "Another curve", onchange: () => { keep("curve", more.value); draw(); } });
   const node = h("div", { class: "tool see" },
-    h("section", { "aria-label": "Curves and samples" }, h("h1", { class: "unseen" }, "Runs"), notice.node, empty, charts, samples),
-    h("aside", { "aria-label": "Which runs" }, h("h2", {}, "Runs"), list, h("label", { class: "another" }, "Third curve", more)));
+    h("section", { "aria-label": "Curves and samples" },
+      h("h1", { class: "unseen" }, "Runs"), notice.node, empty, charts, samples),
+    h("aside", { "aria-label": "Which runs" },
+      h("h2", {}, "Runs"), list, h("label", { class: "another" }, "Third curve", more)));
   let names = null, picked = recall("runs", []), timer = 0, here = false;
 
   async function look() {
@@ -79,8 +81,10 @@ export function createRuns({ api }) {
       more.replaceChildren(...rest.map((name) => h("option", { value: name }, titleOf(name))));
     more.value = third ?? "";
     more.parentNode.hidden = !rest.length;
-    charts.replaceChildren(...[...all.slice(0, 2), third].filter(Boolean).map((name) => chart(titleOf(name),
-      shown.flatMap((run, i) => (curves[i].has(name) ? [{ name: run, colour: picked.indexOf(run), points: curves[i].get(name) }] : [])))));
+    const lines = (name) => shown.map((run, i) =>
+      ({ name: run, colour: picked.indexOf(run), points: curves[i].get(name) })).filter(({ points }) => points);
+    const wanted = [...all.slice(0, 2), third].filter(Boolean);
+    charts.replaceChildren(...wanted.map((name) => chart(titleOf(name), lines(name))));
     samples.replaceChildren(...shown.flatMap((run) => written(run, samplesOf(journals.get(run)))));
   }
 

@@ -23,15 +23,15 @@ export function createWrite({ api, store, hand }) {
     value: recall("prompt", ""), oninput: typed,
   });
   const examples = h("div", { class: "chips", "aria-label": "Beginnings to try" },
-    EXAMPLES.map((one) => h("button", { type: "button", onclick: () => begin(one) }, one)));
-  const go = h("button", { type: "button", class: "primary", onclick: () => (stopped ? stopped() : run()) });
-  const again = h("button", { type: "button", class: "quiet", onclick: () => compose() }, "Change the beginning");
+    EXAMPLES.map((one) => h("button", { onclick: () => begin(one) }, one)));
+  const go = h("button", { class: "primary", onclick: () => (stopped ? stopped() : run()) });
+  const again = h("button", { class: "quiet", onclick: () => compose() }, "Change the beginning");
   const strip = h("div", { class: "strip", role: "group", "aria-label": "Texts", hidden: true });
   const finished = h("p", { class: "unseen", "aria-live": "polite" });
   const share = createShare({ trace: () => traces[chosen], run: () => asked });
   const onwards = h("div", { class: "actions" },
-    h("button", { type: "button", class: "quiet", onclick: () => hand("edit", text()) }, "Edit it"),
-    h("button", { type: "button", class: "quiet", onclick: rank }, "Rank them"));
+    h("button", { class: "quiet", onclick: () => hand("edit", text()) }, "Edit it"),
+    h("button", { class: "quiet", onclick: rank }, "Rank them"));
   const paper = h("div", { class: "paper" }, prompt, stage.text, finished, examples, stage.note);
   const row = h("div", { class: "row" }, go, again, h("span", { class: "space" }), onwards, share.node);
   const node = h("div", { class: "tool write" },
@@ -134,7 +134,7 @@ export function createWrite({ api, store, hand }) {
     strip.hidden = false;
     while (strip.children.length < traces.length) {
       const index = strip.children.length;
-      strip.append(h("button", { type: "button", onclick: () => choose(index) }, h("span", { dir: "auto" })));
+      strip.append(h("button", { onclick: () => choose(index) }, h("span", { dir: "auto" })));
     }
     while (strip.children.length > traces.length) strip.lastChild.remove();
     traces.forEach((trace, i) => {
