@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from sfumato.errors import DataError
@@ -145,6 +146,18 @@ class Trace:
             for commit in event.commits:
                 ids[commit.position] = commit.id
             yield tuple(ids)
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the text, what was written the warmer, the less sure."""
+        shown = [(slot.piece or "", 1.0) if slot.locked else ("", 1.0) for slot in self.slots]
+        for event in self.events:
+            for commit in event.commits:
+                shown[commit.position] = commit.piece, commit.confidence
+        return "".join(
+            f'<span style="color:color-mix(in oklab,#c04d16,currentcolor {sure**2:.0%})">'
+            f"{escape(piece)}</span>"
+            for piece, sure in shown
+        )
 
     def to_jsonl(self) -> str:
         """The header, the events and the end, one JSON object a line."""

@@ -29,8 +29,7 @@ def opening(trace: Trace) -> tuple[Ink, ...]:
     A token that is there but may still change (a draft, or noise) counts as unsure.
     """
     return tuple(
-        Ink(piece=_readable(slot.piece, trace.text), sure=float(slot.locked))
-        for slot in trace.slots
+        Ink(piece=readable(slot.piece, trace.text), sure=float(slot.locked)) for slot in trace.slots
     )
 
 
@@ -47,7 +46,7 @@ def replay(trace: Trace) -> list[tuple[Ink, ...]]:
     return found
 
 
-def _readable(piece: str | None, text: str) -> str | None:
+def readable(piece: str | None, text: str) -> str | None:
     """`[CLS]` and `<|user|>` are names, not text, unless the text spells them out."""
     named = piece is not None and _CONTROL.fullmatch(piece.strip()) and piece.strip() not in text
     return "" if named else piece

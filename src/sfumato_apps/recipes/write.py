@@ -17,6 +17,7 @@ def write(
     batch: int = 32,
     length: int | None = None,
     guidance: float | None = None,
+    live: bool = False,
     candidates: Candidates = Candidates(),
     decoding: Decoding = Decoding(),
     delivery: Delivery = Delivery(),
@@ -41,6 +42,7 @@ def write(
         batch: Texts of a file written side by side; one that is done makes room for the next.
         length: The most tokens to write; by default drawn from the lengths trained on.
         guidance: Strength of classifier-free guidance by the prompt.
+        live: Show the texts on the terminal while they emerge.
         candidates: How many, from which seed, in which order.
         decoding: How to write.
         delivery: What to print and to keep.
@@ -51,6 +53,7 @@ def write(
     from sfumato_apps.bulk import BulkPlan, follow
     from sfumato_apps.choices import scorer_of
     from sfumato_apps.output import deliver
+    from sfumato_apps.player.terminal import watching
     from sfumato_apps.policies import open_writer, policy_of
 
     if (prompts is None) != (output is None):
@@ -72,13 +75,15 @@ def write(
         follow(plan)
         return
     opened = open_writer(model)
-    samples = write_texts(
-        opened,
-        prompt=prompt,
-        n=candidates.n,
-        length=length,
-        policy=policy_of(opened, decoding, guidance=guidance, block=BLOCK),
-        seed=candidates.seed,
-        rank=scorer_of(candidates.rank, opened),
-    )
+    with watching(opened, wanted=live) as watch:
+        samples = write_texts(
+            opened,
+            prompt=prompt,
+            n=candidates.n,
+            length=length,
+            policy=policy_of(opened, decoding, guidance=guidance, block=BLOCK),
+            seed=candidates.seed,
+            rank=scorer_of(candidates.rank, opened),
+            watch=watch,
+        )
     deliver(samples, delivery)
