@@ -107,6 +107,7 @@ def test_as_names_rankings_samples_and_errors(page: Any, heard: Any) -> None:
     assert page.locator(".run").count() == 60
     check_inert(page)
     page.evaluate("() => { location.hash = 'write'; }")
+    page.locator("#prompt").wait_for()
     for payload in PAYLOADS[:6]:
         error = json.dumps({"error": {"message": payload, "param": payload, "code": payload}})
         send(page, "**/v1/completions", error, status=400)

@@ -48,6 +48,15 @@ def test_merged_steps_lead_where_both_lead(ask: Ask) -> None:
     assert pieces == [["a", None, "c"]] * 2
 
 
+def test_letters_in_several_tokens_are_spelled_as_they_were_given(ask: Ask) -> None:
+    lost = "\ufffd"
+    pieces = ["[CLS]", "a (", lost, lost, lost, "b", lost, lost, lost, "? ", *lost * 4]
+    tokens = [{"id": 1, "piece": piece, "locked": True} for piece in pieces]
+    head = {"format": "sfumato-trace/2", "seed": 0, "mask": 0, "tokens": tokens}
+    found = ask("play/trace.js", "opened", head, "a (“b”? 😀")
+    assert "".join(cell["piece"] for cell in found["states"][0]) == "a (“b”? 😀"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [

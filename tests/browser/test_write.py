@@ -117,11 +117,11 @@ def test_a_text_is_taken_along(page: Any, chromium: Any, heard: Any, tmp_path: P
     assert " ".join(alone.locator("#text").inner_text().split()) == final
     alone.context.close()
 
-    film = image.open(take(page, "Film", tmp_path))
-    assert film.format == "GIF"
-    assert film.n_frames == len(trace.events) + 1
-    film.seek(film.n_frames - 1)
-    assert len(film.convert("RGB").getcolors(1 << 20)) > 10
+    with image.open(take(page, "Film", tmp_path)) as film:
+        assert film.format == "GIF"
+        assert film.n_frames == len(trace.events) + 1
+        film.seek(film.n_frames - 1)
+        assert len(film.convert("RGB").getcolors(1 << 20)) > 10
 
 
 def test_the_command_and_the_program_write_the_same_text(

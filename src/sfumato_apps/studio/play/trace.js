@@ -27,7 +27,26 @@ export function opened(head, given = "") {
     sure: Number(locked),
     at: 0,
   }));
-  return { head, steps: [], end: null, states: [first] };
+  return { head, steps: [], end: null, states: [respelled(first, head.tokens, given)] };
+}
+
+/**
+ * Cells whose given runs are spelled as the text spells them. A letter may be several tokens, its
+ * bytes, and each of them alone is only "\ufffd"; a letter takes two to four.
+ */
+function respelled(cells, tokens, text) {
+  for (let start = 0, stop; start < tokens.length; start = stop + 1) {
+    for (stop = start; tokens[stop]?.locked; ) stop += 1;
+    const run = cells.slice(start, stop).map(({ piece }) => piece).join("");
+    if (!run.includes("\ufffd")) continue;
+    const letters = (part) => `[^]{${Math.ceil(part.length / 4)},${Math.ceil(part.length / 2)}}?`;
+    const pattern = run.split(/(\ufffd+)/).map((part) =>
+      (part.startsWith("\ufffd") ? letters(part) : part.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"))).join("");
+    const found = new RegExp(pattern, "u").exec(text);
+    if (!found) continue;
+    for (let i = start; i < stop; i++) cells[i] = { ...cells[i], piece: i === start ? found[0] : "" };
+  }
+  return cells;
 }
 
 /** The cells after a step. */

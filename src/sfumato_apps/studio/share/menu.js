@@ -19,7 +19,8 @@ export function createShare({ trace, run }) {
   let model = null;
   const said = h("span", { class: "said", role: "status" });
   const list = h("div", { class: "items", role: "menu" });
-  const node = h("details", { class: "menu" }, h("summary", { class: "quiet" }, "Take along"), list);
+  const box = h("details", {}, h("summary", { class: "quiet" }, "Take along"), list);
+  const node = h("div", { class: "menu" }, box, said);
   const name = (ending) => fileName(trace().end.text, ending);
   const asked = () => ({ ...run(), model });
 
@@ -38,7 +39,6 @@ export function createShare({ trace, run }) {
     ["Copy as Python", "import …", copy(() => pythonOf(asked()))],
   ];
   list.append(...items.map((item) => (item ? entry(...item) : h("hr"))));
-  node.append(said);
 
   function entry(label, kind, act) {
     const about = h("small", {}, kind);
@@ -51,7 +51,7 @@ export function createShare({ trace, run }) {
       } finally {
         button.removeAttribute("aria-busy");
         about.textContent = kind;
-        node.open = false;
+        box.open = false;
       }
     });
     return button;
@@ -72,19 +72,19 @@ export function createShare({ trace, run }) {
     field.select();
   }
 
-  node.addEventListener("toggle", () => { if (node.open) list.querySelector("button").focus(); });
+  box.addEventListener("toggle", () => { if (box.open) list.querySelector("button").focus(); });
   node.addEventListener("keydown", (event) => {
     const buttons = [...list.querySelectorAll("button")], at = buttons.indexOf(document.activeElement);
     const to = { ArrowDown: at + 1, ArrowUp: at - 1 + buttons.length }[event.key];
-    if (event.key === "Escape" && node.open) node.open = false, node.firstChild.focus();
-    else if (to !== undefined && node.open) buttons[to % buttons.length].focus();
+    if (event.key === "Escape" && box.open) box.open = false, box.firstChild.focus();
+    else if (to !== undefined && box.open) buttons[to % buttons.length].focus();
     else return;
     event.preventDefault();
     event.stopPropagation();
   });
   node.addEventListener("focusout", (event) => {
-    if (event.relatedTarget && !node.contains(event.relatedTarget)) node.open = false;
+    if (event.relatedTarget && !node.contains(event.relatedTarget)) box.open = false;
   });
-  document.addEventListener("pointerdown", (event) => { if (!node.contains(event.target)) node.open = false; });
+  document.addEventListener("pointerdown", (event) => { if (!node.contains(event.target)) box.open = false; });
   return { node, of: (value) => { model = value && value !== SHIPPED ? value : null; } };
 }
