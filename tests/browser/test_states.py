@@ -139,6 +139,16 @@ def test_a_phone_has_room_and_every_control_a_name(page: Any, tool: str) -> None
     assert nameless == []
 
 
+def test_a_phone_has_room_for_a_text_and_its_player(page: Any) -> None:
+    page.set_viewport_size(PHONE)
+    page.goto("#write")
+    page.keyboard.press("Control+Enter")
+    page.get_by_role("button", name="Write again").wait_for()
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
+    bar = page.locator(".player").bounding_box()
+    assert bar["y"] + bar["height"] == pytest.approx(PHONE["height"], abs=1)
+
+
 def test_whoever_wants_calm_sees_the_text_at_once(page: Any) -> None:
     page.emulate_media(reduced_motion="reduce")
     page.goto("#write")

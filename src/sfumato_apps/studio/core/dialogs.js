@@ -36,7 +36,7 @@ export function createHelp() {
     if (event.target === node) close();
   } },
   h("div", { class: "inside" },
-    h("h2", { id: "help-name" }, "Reading and keys"),
+    h("h2", { id: "help-name", tabindex: -1, autofocus: true }, "Reading and keys"),
     h("p", { class: "lede" }, "Text begins as ",
       h("span", { class: "slot haze" }, h("span", { class: "word" }, "haze")),
       ". A word appears when the model commits to it; the warmer its ink, the ",
