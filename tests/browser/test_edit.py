@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from typing import Any
 
 import pytest
+
+from sfumato_apps.cli import main
 
 pytestmark = pytest.mark.browser
 TEXT = "The Eagle is a purple coffee shop near the river."
@@ -121,6 +125,31 @@ def test_without_marks_the_words_that_do_not_fit_are_found(page: Any) -> None:
     page.get_by_role("button", name="Write again").wait_for()
     page.get_by_role("button", name="Back to the text").click()
     assert value(page) == TEXT
+
+
+@pytest.mark.parametrize("open_place", ["r", "h", None])
+def test_the_command_makes_the_same_alternatives(
+    page: Any, capsys: pytest.CaptureFixture[str], open_place: str | None
+) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    begin(page, "The {Eagle} is a purple coffee shop.")
+    if open_place is not None:
+        page.get_by_role("button", name="Lock the text").click()
+        select(page, "purple")
+        page.keyboard.press(open_place)
+    kind = "infill" if open_place == "h" else "edit"
+    with page.expect_response(f"**/v1/{kind}") as answered:
+        page.keyboard.press("Control+Enter")
+    page.get_by_role("button", name="Write again").wait_for()
+    done = next(part for part in answered.value.text().split("\n\n") if "event: done" in part)
+    found = [one["text"] for one in json.loads(done.partition("data: ")[2])["choices"]]
+    page.locator(".edit .menu summary").click()
+    page.get_by_role("menuitem", name="Copy the command").click()
+    page.get_by_text("Copied").wait_for()
+    words = shlex.split(page.evaluate("() => navigator.clipboard.readText()"))
+    with pytest.raises(SystemExit):
+        main(words[1:])
+    assert capsys.readouterr().out == "".join(f"{text}\n" for text in found)
 
 
 def test_a_written_text_goes_on_into_edit(page: Any) -> None:

@@ -42,7 +42,8 @@ export function createApi({ token, refused, lost }) {
     let result = null;
     try {
       for await (const one of events(response.body)) {
-        if ("comment" in one) onqueued(queuedIn(one.comment));
+        const place = "comment" in one ? queuedIn(one.comment) : null;
+        if (place !== null) onqueued(place);
         else if (one.event === "denoise") online(JSON.parse(one.data));
         else if (one.event === "done") result = JSON.parse(one.data);
         else if (one.event === "error") throw fromBody(JSON.parse(one.data), { status: 500 });

@@ -171,7 +171,7 @@ export function createEdit({ api, store }) {
 
   function request({ text, marks }, values) {
     const { n, seed } = values, common = { model: "sfumato", n, seed, ...decodingOf(values) };
-    if (!marks.length) return ["/v1/edit", { ...common, text, spans: null, budget: 0.2 }];
+    if (!marks.length) return ["/v1/edit", { ...common, text, spans: null }];
     if (marks.some(({ kind }) => kind === "hole")) return ["/v1/infill", { ...common, parts: partsOf(text, marks) }];
     return ["/v1/edit", { ...common, text, spans: spansOf(text, marks) }];
   }
