@@ -7,7 +7,7 @@ import { facts, grow, opened } from "../play/trace.js";
 
 /**
  * A canvas, a player and a line of facts.
- * @returns {{text: HTMLElement, note: HTMLElement, player: Object, watch: function, hide: function}}
+ * @returns {{text: HTMLElement, note: HTMLElement, player: Object, watch: function, grown: function}}
  */
 export function createStage() {
   const text = h("p", { class: "text", dir: "auto", "aria-hidden": "true" });

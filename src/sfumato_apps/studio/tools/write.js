@@ -41,13 +41,14 @@ export function createWrite({ api, store, hand }) {
     stage.player.bar);
 
   const text = () => traces[chosen]?.end?.text ?? "";
-  const seen = (parts) => Object.entries(parts).forEach(([, [one, on]]) => { one.hidden = !on; });
 
   function state(name) {
     const composing = name === "compose", done = name === "done";
-    seen({ a: [prompt, composing], b: [examples, composing && !prompt.value], c: [stage.text, !composing],
-      d: [stage.note, !composing], e: [again, done], f: [onwards, done], g: [share.node, done],
-      h: [stage.player.bar, !composing], i: [strip, !composing && traces.length > 1] });
+    prompt.hidden = !composing;
+    examples.hidden = !composing || Boolean(prompt.value);
+    strip.hidden = composing || traces.length < 2;
+    for (const part of [stage.text, stage.note, stage.player.bar]) part.hidden = composing;
+    for (const part of [again, onwards, share.node]) part.hidden = !done;
     onwards.lastChild.hidden = traces.length < 2;
     go.textContent = name === "busy" ? "Stop" : done ? "Write again" : "Write";
     go.classList.toggle("stop", name === "busy");
@@ -90,6 +91,7 @@ export function createWrite({ api, store, hand }) {
     const found = collector(asked.prompt, (index, trace, fresh) => changed(found.traces, index, fresh));
     stopped = stop;
     traces = [];
+    chosen = 0;
     finished.textContent = "";
     state("busy");
     stage.text.replaceChildren(asked.prompt && h("span", { class: "locked" }, asked.prompt), " ",
@@ -123,10 +125,8 @@ export function createWrite({ api, store, hand }) {
 
   function changed(all, index, fresh) {
     traces = all;
-    if (fresh && (traces.length === 1 || index === chosen)) {
-      chosen = index;
-      stage.watch(traces[index], { run: true });
-    } else if (index === chosen) stage.grown();
+    if (fresh && index === chosen) stage.watch(traces[index], { run: true });
+    else if (index === chosen) stage.grown();
     if (traces.length > 1) tabs();
   }
 
