@@ -165,7 +165,7 @@ def test_a_beginning_and_its_controls_are_kept(page: Any) -> None:
 def test_writing_is_stopped(page: Any) -> None:
     page.goto("#write")
     page.route("**/v1/completions", lambda route: None)
-    page.keyboard.press("Control+Enter")
+    page.get_by_role("button", name="Write", exact=True).click()
     page.get_by_text("Waiting for the model").wait_for()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Write", exact=True).wait_for()
