@@ -106,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits with its code; an error of ours is one line on stderr."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    before = {name: os.environ.get(name, "") for name in (DEVICE, WEIGHTS)}
     try:
         build()(args=list(arguments) if arguments is not None else None, standalone_mode=True)
     except SfumatoError as error:
@@ -120,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         print(f"sfumato: {error}", file=sys.stderr)
         sys.exit(ResourceError.exit_code)
+    finally:
+        os.environ.update(before)  # what one command asked for is not for the next
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def open_model(name: str | None) -> Checkpoint:
 
 
 def open_writer(
-    name: str | None, *, device: torch.device | None = None
+    name: str | None, *, device: torch.device | str | None = None
 ) -> Checkpoint | LatentCheckpoint:
     """The same, or a latent model.
 

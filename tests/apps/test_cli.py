@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -346,6 +347,7 @@ def test_weights_and_device_are_asked_for_before_the_command(
     held = ["--device", "cpu", "--weights", "bfloat16"]
     assert call(*held, "write", "--length", "4", "--json") == 0
     rounded = json.loads(capsys.readouterr().out)
+    assert not os.environ[WEIGHTS]
     assert call("--weights", "float32", "write", "--length", "4", "--json") == 0
     exact = json.loads(capsys.readouterr().out)
     assert rounded["seed"] == exact["seed"]
