@@ -12,13 +12,17 @@ PIP    := $(BIN)/python -m pip install --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow browser lint types docs wheel check constraints lock clean
+.PHONY: help demo studio test slow browser lint types docs wheel check constraints lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 demo: $(VENV)/.core  ## install what is needed, then write demo/demo.html
 	$(BIN)/sfumato demo --out demo
+
+studio: $(VENV)/.core  ## install the server too, then open the studio in the browser
+	$(PIP) --quiet --editable '.[serve]'
+	$(BIN)/sfumato demo --open
 
 test: $(VENV)/.test  ## the default tests: offline, without a GPU
 	$(PYTEST)
