@@ -6,6 +6,7 @@ import html
 import io
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -84,6 +85,8 @@ def test_where_nothing_can_be_seen_nothing_is_watched(monkeypatch: pytest.Monkey
 
 
 def test_a_notebook_shows_a_trace_and_plays_it() -> None:
+    begins = Slot(id=9, piece="[CLS]", locked=True)
+    assert "CLS" not in replace(TRACE, slots=(begins, *TRACE.slots[1:]))._repr_html_()
     still = TRACE._repr_html_()
     assert html.unescape(re.sub(r"<[^>]+>", "", still)) == "The <b> sat"
     assert "currentcolor 25%" in still

@@ -148,8 +148,12 @@ class Trace:
             yield tuple(ids)
 
     def _repr_html_(self) -> str:
-        """What notebooks show: the text, what was written the warmer, the less sure."""
-        shown = [(slot.piece or "", 1.0) if slot.locked else ("", 1.0) for slot in self.slots]
+        """What notebooks show: the text, what was written the warmer, the less sure.
+
+        Given pieces that the text does not spell, such as `[CLS]`, are left out.
+        """
+        given = [(slot.piece or "") if slot.locked else "" for slot in self.slots]
+        shown = [(piece if piece.strip() in self.text else "", 1.0) for piece in given]
         for event in self.events:
             for commit in event.commits:
                 shown[commit.position] = commit.piece, commit.confidence
