@@ -30,7 +30,7 @@ _ALIAS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 _HEADERS_WITHIN = 10.0  # seconds
 _DRAIN = 10  # seconds
 _CONNECTIONS = 512
-_LOADING = 120  # seconds that a worker may take to import torch before it counts as hung
+_LOADING = 60  # seconds that a worker may take to import torch before it counts as hung
 
 
 class PatientProtocol(H11Protocol):

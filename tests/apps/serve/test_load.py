@@ -8,6 +8,7 @@ import json
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -30,7 +31,7 @@ def resident() -> int:
     return pages * 4096
 
 
-def asked(live: Live, count: int, clients: int) -> Counter[int]:
+def asked(live: Live, count: int, clients: int, **more: Any) -> Counter[int]:
     """`count` requests by so many clients at a time, by status; a 429 says when to come back."""
 
     async def ask() -> Counter[int]:
@@ -42,7 +43,7 @@ def asked(live: Live, count: int, clients: int) -> Counter[int]:
 
             async def one() -> None:
                 for seed in numbers:
-                    body = {"prompt": "the cat", "max_tokens": 8, "steps": 4, "seed": seed}
+                    body = {"prompt": "the cat", "max_tokens": 8, "steps": 4, "seed": seed, **more}
                     answer = await client.post(WRITING, json=body)
                     statuses[answer.status_code] += 1
                     if answer.status_code == 429:
@@ -79,13 +80,14 @@ def test_2000_requests_leave_memory_where_it_was(tmp_path: Path) -> None:
 def test_50_readers_that_stall_leave_memory_flat(tmp_path: Path) -> None:
     """All of their texts are written; what they have not read is one update a text."""
     with serving(tiny(), tmp_path, queue=2 * STALLED) as live:
-        asked(live, 100, 8)
-        before = resident()
-        more = {"stream": True, "diffusing": "events", "n": 8, "max_tokens": 64, "steps": 64}
-        stalled = [open_stream(live, **more, seed=8 * i) for i in range(STALLED)]
-        engine = live.service.engine
+        long = {"n": 8, "max_tokens": 64, "steps": 64, "block": 0}
+        assert asked(live, 2 * STALLED, STALLED, **long) == {200: 2 * STALLED}  # by who reads
+        before, engine = resident(), live.service.engine
+        begun = engine.meters.steps
+        events = {**long, "stream": True, "diffusing": "events"}
+        stalled = [open_stream(live, **events, seed=8 * i) for i in range(STALLED)]
         until_done = time.monotonic() + 300
-        while engine.waiting or engine.running or engine.meters.steps < 64:
+        while engine.waiting or engine.running or engine.meters.steps < begun + 64:
             assert time.monotonic() < until_done
             time.sleep(0.05)
         after = resident()
