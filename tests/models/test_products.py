@@ -103,6 +103,19 @@ def test_packed_weights_are_laid_out_once_and_again_when_they_have_changed(
     assert len(made) == 2
 
 
+@pytest.mark.parametrize("inputs", [6, 7])
+def test_packed_weights_notice_rows_that_changed_places(inputs: int) -> None:
+    layer, rows = nn.Linear(inputs, 4), torch.ones(2, inputs)
+    with torch.no_grad(), fast_linear(CPU, Packed.of(layer)):
+        before = layer(rows)
+    layer.weight.data = layer.weight.data.clone()
+    layer.weight.data[:] = layer.weight.data.flip(0)
+    with torch.no_grad(), fast_linear(CPU, Packed.of(layer)):
+        after = layer(rows)
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(after, layer(rows).detach())
+
+
 def test_packed_weights_do_not_enter_gradients() -> None:
     layer = nn.Linear(5, 3)
     with fast_linear(CPU, Packed.of(layer)):
