@@ -6,9 +6,10 @@
 
 16 positions of 512 in 16 passes, and 64 of 2,048 in 64, spread over the document. A frozen
 context keeps what the encoder made of the untouched text and runs the edited positions only; it
-is made anew every k passes. k = 1 is exact and must write the same tokens. LLaDA's sampler, which
-reads and projects the whole canvas at every pass, writes too with `--peer`. All take turns after
-every pass; seconds are CPU seconds on a CPU and seconds on the wall on a GPU.
+is made anew every k passes, and with a reach, positions that are farther than it from what was
+written last keep what they said. k = 1 is exact and must write the same tokens. LLaDA's sampler,
+which reads and projects the whole canvas at every pass, writes too with `--peer`. All take turns
+after every pass; seconds are CPU seconds on a CPU and seconds on the wall on a GPU.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -32,16 +33,19 @@ from torch import Tensor
 
 from sfumato.models.checkpoints import load
 from sfumato.models.encoders import EncoderDenoiser
-from sfumato.protocols import Denoiser
 from sfumato.sampling import policies
 from sfumato.sampling.frames import Specials
-from sfumato.sampling.loop import sample
+from sfumato.sampling.loop import FrozenContext, sample
 from sfumato.sampling.tasks.jobs import specials_of
 from sfumato.text.canvas import Canvas
 
 PEER = "LLaDA, restated"
-EXACT, ANEW, NEVER = "exact", "frozen, anew every {}", "frozen, never anew"
-REFRESH: tuple[int | None, ...] = (1, 2, 4, 8, 16, None)
+EXACT, EVERY = "exact", FrozenContext(refresh=1)
+CONTEXTS = (
+    EVERY,
+    *(FrozenContext(refresh=passes) for passes in (4, 16, None)),
+    *(FrozenContext(reach=reach) for reach in (256, 64)),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,26 +103,28 @@ class Editor:
 
 
 def written(
-    editor: Editor, canvas: Canvas, edit: Edit, frozen: bool, refresh: int | None
+    editor: Editor, canvas: Canvas, edit: Edit, context: FrozenContext | None
 ) -> Iterator[Tensor]:
     """The greedy edit, one token a pass; every run has a context of its own."""
-    denoiser: Denoiser = editor.denoiser
-    if frozen:
-        denoiser = editor.denoiser.frozen(refresh=refresh)
-    policy = policies.llada(steps=edit.editable, block=None)
-    frames = sample(denoiser, canvas, policy, editor.specials)
+    policy = replace(policies.llada(steps=edit.editable, block=None), context=context)
+    frames = sample(editor.denoiser, canvas, policy, editor.specials)
     next(frames)
     yield from (frame.ids for frame in frames)
 
 
+def name_of(context: FrozenContext) -> str:
+    """As the table says it."""
+    often = "never anew" if context.refresh is None else f"anew every {context.refresh}"
+    return f"frozen, {often}" + ("" if context.reach is None else f", reach {context.reach}")
+
+
 def contestants(
-    editor: Editor, canvas: Canvas, edit: Edit, refreshes: Sequence[int | None]
+    editor: Editor, canvas: Canvas, edit: Edit, contexts: Sequence[FrozenContext]
 ) -> list[Contestant]:
-    """The exact engine, and a frozen context made anew every so often."""
-    runs = {EXACT: partial(written, editor, canvas, edit, False, None)}
-    for refresh in refreshes:
-        name = NEVER if refresh is None else ANEW.format(refresh)
-        runs[name] = partial(written, editor, canvas, edit, True, refresh)
+    """The exact engine, and frozen contexts."""
+    runs = {EXACT: partial(written, editor, canvas, edit, None)}
+    for context in contexts:
+        runs[name_of(context)] = partial(written, editor, canvas, edit, context)
     if editor.peer:
         network, mask = editor.denoiser.network, editor.specials.mask
         runs[PEER] = partial(llada.fill, network, canvas.ids, steps=edit.editable, mask=mask)
@@ -129,7 +135,7 @@ def contestants(
             module=editor.denoiser,
             against=EXACT,
             law="",
-            exact=name == ANEW.format(1),
+            exact=name == name_of(EVERY),
             answers=list,
         )
         for name, run in runs.items()
@@ -137,15 +143,15 @@ def contestants(
 
 
 def measure(
-    editor: Editor, edit: Edit, refreshes: Sequence[int | None], repeats: int, device: str
+    editor: Editor, edit: Edit, contexts: Sequence[FrozenContext], repeats: int, device: str
 ) -> list[dict[str, Any]]:
     """One row an engine: seconds, ratio and agreement, over documents that differ."""
     clock, spent = "cpu" if device == "cpu" else "wall", defaultdict[str, list[Spent]](list)
     same = defaultdict[str, list[float]](list)
     for repeat in range(repeats):
         canvas = editor.document(edit, seed=repeat).to(device)
-        race(contestants(editor, canvas, edit, refreshes), turns=1 if repeat == 0 else 0)
-        outcomes = race(contestants(editor, canvas, edit, refreshes))
+        race(contestants(editor, canvas, edit, contexts), turns=1 if repeat == 0 else 0)
+        outcomes = race(contestants(editor, canvas, edit, contexts))
         for outcome in outcomes:
             equal = outcome.canvas[canvas.editable] == outcomes[0].canvas[canvas.editable]
             same[outcome.name].append(float(equal.double().mean()))
@@ -211,6 +217,7 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("--peer", action="store_true", help="beside LLaDA's sampler")
     parser.add_argument("--repeats", type=int, default=3, help="documents of each length")
     parser.add_argument("--refresh", type=int, nargs="+", help="passes; 0 for never")
+    parser.add_argument("--reach", type=int, nargs="+", help="positions, where never made anew")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
@@ -220,19 +227,22 @@ def main(given: Sequence[str]) -> int:
     torch.set_num_threads(options.threads)
     described, editor = machine(), editor_of(options)
     print(", ".join(f"{name} {value}" for name, value in described.items()), flush=True)
-    refreshes = [one or None for one in options.refresh] if options.refresh else REFRESH
+    contexts = [
+        *(FrozenContext(refresh=one or None) for one in options.refresh or ()),
+        *(FrozenContext(reach=one) for one in options.reach or ()),
+    ] or CONTEXTS
     edits = (Edit(length=32, editable=4),) if options.quick else EDITS
     bound = editor.denoiser.max_length
     edits = tuple(edit for edit in edits if bound is None or edit.length <= bound)
     figures: dict[str, Any] = {"machine": described, "edits": []}
     for edit in edits:
-        rows = measure(editor, edit, refreshes, options.repeats, options.device)
+        rows = measure(editor, edit, contexts, options.repeats, options.device)
         print(f"\n{edit.editable} of {edit.length:,} tokens\n\n{shown(rows)}", flush=True)
         figures["edits"].append({"edit": vars(edit), "rows": rows})
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     every = [row for part in figures["edits"] for row in part["rows"]]
-    return int(any(row["engine"] == ANEW.format(1) and row["agreement"] < 1 for row in every))
+    return int(any(row["engine"] == name_of(EVERY) and row["agreement"] < 1 for row in every))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ class Decoding:
             By default text written freely must not loop.
         refresh: Read the text around again only every so many passes, 0 for never: faster where
             a little is written into much, and not exact; 1 is.
+        reach: With --refresh, decide anew only what stands at most so many tokens from what was
+            just written; by default everything that is open.
         solver: How a latent model walks back from noise; dpm-solver by default.
         tuned: A file of `sfumato tune`, which says how many tokens to write at once, and in
             which order; instead of --steps, --threshold and --order.
@@ -52,6 +54,7 @@ class Decoding:
     block: int | None = None
     no_repeat: int | None = None
     refresh: int | None = None
+    reach: int | None = None
     solver: SolverName | None = None
     tuned: Path | None = None
 

@@ -32,7 +32,7 @@ FLOAT32 = "float32"
 DECODING = Decoding()
 _STEPS, _LATENT_STEPS = 64, 20
 _LATENT = {"steps", "temperature", "solver"}
-_PACE = ("steps", "threshold", "order", "refresh")
+_PACE = ("steps", "threshold", "order", "refresh", "reach")
 
 
 def open_model(name: str | None) -> Checkpoint:
@@ -113,6 +113,7 @@ def policy_of(
             "block": size or None,
             "no-repeat": repeat,
             "refresh": decoding.refresh,
+            "reach": decoding.reach,
             "guidance": guidance,
             "tuned": decoding.tuned,
         }
@@ -129,7 +130,7 @@ def policy_of(
         tokens=tokens,
         guidance=None if guidance is None else ClassifierFree(scale=guidance),
         constraints=(Repetition(size=repeat),) if repeat else usual,
-        context=context_of(decoding.refresh),
+        context=context_of(decoding.refresh, decoding.reach),
     )
     return policy if decoding.tuned is None else at_tuned_pace(policy, decoding)
 
@@ -149,17 +150,26 @@ def at_tuned_pace(policy: DecodingPolicy, decoding: Decoding) -> DecodingPolicy:
         )
     try:
         record = json.loads(decoding.tuned.read_text(encoding="utf-8"))
-        pace, refresh = record["pace"], record.get("context", {}).get("refresh")
+        pace, context = record["pace"], record.get("context", {})
+        refresh, reach = context.get("refresh"), context.get("reach")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{decoding.tuned}: expected a file that `sfumato tune --out` wrote: {error}"
         ) from error
-    return replace(pace_from_json(pace).of(policy), context=context_of(refresh))
+    return replace(pace_from_json(pace).of(policy), context=context_of(refresh, reach))
 
 
-def context_of(refresh: int | None) -> FrozenContext | None:
-    """How the text around is read, from `--refresh`: 0 means never again."""
-    return None if refresh is None else FrozenContext(refresh=refresh or None)
+def context_of(refresh: int | None, reach: int | None) -> FrozenContext | None:
+    """How the text around is read, from `--refresh`, of which 0 means never again, and `--reach`.
+
+    Raises:
+        UsageError: a reach alone.
+    """
+    if refresh is not None:
+        return FrozenContext(refresh=refresh or None, reach=reach)
+    if reach is not None:
+        raise UsageError("--reach says what is read between whole readings: give --refresh too")
+    return None
 
 
 def descent_of(

@@ -49,20 +49,24 @@ def test_what_a_frozen_context_changes_is_measured_kept_and_used(
     tune = ["tune", "--data", str(data), "--length", "8", "--out", str(pace)]
     assert call(*tune, "--refresh", "1", "--temperature", "0.5") == 0
     found = capfd.readouterr()
-    assert json.loads(found.out)["context"] == {"refresh": 1, "same": 1.0, "same_at_least": 1.0}
+    context = {"refresh": 1, "reach": None, "same": 1.0, "same_at_least": 1.0}
+    assert json.loads(found.out)["context"] == context
     assert "read every 1 passes: 1.0000" in found.err
-    made: list[int | None] = []
+    made: list[dict[str, int | None]] = []
     own = EncoderDenoiser.frozen
 
-    def frozen(self: EncoderDenoiser, *, refresh: int | None = None) -> EncoderDenoiser:
-        made.append(refresh)
-        return own(self, refresh=refresh)
+    def frozen(self: EncoderDenoiser, **how: int | None) -> EncoderDenoiser:
+        made.append(how)
+        return own(self, **how)
 
     monkeypatch.setattr(EncoderDenoiser, "frozen", frozen)
     assert call("write", "--length", "6", "--tuned", str(pace)) == 0
-    assert call("write", "--length", "6", "--refresh", "0") == 0
-    assert made == [1, None]
+    assert call("write", "--length", "6", "--refresh", "0", "--reach", "9") == 0
+    assert made == [{"refresh": 1, "reach": None}, {"refresh": None, "reach": 9}]
     assert call("write", "--refresh", "-1") == 2
+    assert call("write", "--refresh", "2", "--reach", "-1") == 2
+    assert call("write", "--reach", "9") == 2
+    assert "--refresh too" in capfd.readouterr().err
 
 
 def test_a_scorer_is_kept_instead(
@@ -83,6 +87,7 @@ def test_a_scorer_is_kept_instead(
         (["tune", "--data", "DATA", "--target", "2"], "target"),
         (["write", "--tuned", "DATA"], "sfumato tune"),
         (["write", "--tuned", "DATA", "--refresh", "4"], "--refresh"),
+        (["write", "--tuned", "DATA", "--reach", "4"], "--reach"),
         (["write", "--tuned", "DATA", "--threshold", "0.5"], "--threshold"),
         (["write", "--tuned", "no-such-file"], "no-such-file"),
     ],

@@ -108,11 +108,39 @@ def test_only_masks_and_what_was_written_since_are_read(
     assert counts == expected
 
 
-def test_a_row_depends_on_itself_alone() -> None:
+@pytest.mark.parametrize("name", SPELLED)
+@pytest.mark.parametrize(
+    ("reach", "expected"), [(0, [16, 1, 1, 1]), (1, [16, 2, 3, 1]), (8, [16, 4, 3, 2])]
+)
+def test_masks_out_of_reach_keep_their_output(name: str, reach: int, expected: list[int]) -> None:
+    """4, 6, 7 are written; 5 is read when a neighbour was, and after that says what it said."""
+    denoiser, (x_t, attend) = networks.denoiser(name), rows_of_masks(1)
+    counts, every = counted(denoiser), torch.ones_like(attend)
+    found = logits(denoiser.frozen(reach=reach), x_t, every)
+    assert counts == expected
+    if reach == 1:
+        torch.testing.assert_close(found[3], found[2][:1])
+    if reach == 8:
+        for ours, theirs in zip(found, logits(denoiser.frozen(), x_t, every), strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+def test_what_was_never_asked_for_is_read_wherever_it_stands() -> None:
+    denoiser, (x_t, attend) = networks.denoiser("bert"), rows_of_masks(1)
+    frozen, far = denoiser.frozen(reach=0), torch.zeros_like(attend)
+    far[0, 12] = True
+    with torch.no_grad():
+        exact = denoiser(x_t, far)
+        frozen(x_t, x_t == MASK)
+        torch.testing.assert_close(frozen(x_t, far), exact, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("reach", [None, 1])
+def test_a_row_depends_on_itself_alone(reach: int | None) -> None:
     """Rows that end early, ask for nothing or are replaced do not change the others."""
     denoiser, (x_t, attend) = networks.denoiser("modernbert"), rows_of_masks()
-    together = denoiser.frozen()
-    alone = [denoiser.frozen() for _ in x_t]
+    together = denoiser.frozen(reach=reach)
+    alone = [denoiser.frozen(reach=reach) for _ in x_t]
     other = torch.randint(5, SIZE, (LENGTH,), generator=torch.Generator().manual_seed(5))
     other[2:5] = MASK
     with torch.no_grad():
@@ -148,6 +176,8 @@ def test_the_network_is_shared_and_stays_exact() -> None:
 def test_what_cannot_be_frozen_is_refused() -> None:
     with pytest.raises(UsageError, match="every 1 or more"):
         networks.denoiser("bert").frozen(refresh=0)
+    with pytest.raises(UsageError, match="reach of 0 or more"):
+        networks.denoiser("bert").frozen(reach=-1)
     with pytest.raises(ModelError, match="deberta-v2"):
         networks.denoiser("deberta-v2").frozen()
 
@@ -207,6 +237,8 @@ def test_a_denoiser_that_reads_everything_is_refused() -> None:
         finish(blank, canvas(), policy, SPECIALS)
     with pytest.raises(UsageError, match="every 1 or more"):
         FrozenContext(refresh=0)
+    with pytest.raises(UsageError, match="reach of 0 or more"):
+        FrozenContext(reach=-1)
 
 
 def test_tasks_freeze_the_context_of_each_batch() -> None:

@@ -52,9 +52,9 @@ class Whim:
         numbers = uniform(context[batch, None], cell, step=self.salt, purpose=Purpose.NOISE)
         return (self.sharpness * numbers).float()
 
-    def frozen(self, *, refresh: int | None = None) -> Whim:
-        """Another whim for every refresh, so that a test sees which one was asked for."""
-        return replace(self, salt=self.salt + 1 + (refresh or 0))
+    def frozen(self, *, refresh: int | None = None, reach: int | None = None) -> Whim:
+        """Another whim for every context, so that a test sees which one was asked for."""
+        return replace(self, salt=self.salt + 1 + (refresh or 0) + 100 * (reach or 0))
 
 
 @dataclass(frozen=True, kw_only=True)

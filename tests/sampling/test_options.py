@@ -192,6 +192,10 @@ FLIPS: dict[str, tuple[Policy, Policy]] = {
         policy_with("context", FrozenContext()),
         policy_with("context", FrozenContext(refresh=4)),
     ),
+    "FrozenContext.reach": (
+        policy_with("context", FrozenContext()),
+        policy_with("context", FrozenContext(reach=4)),
+    ),
     "DecodingPolicy.stopping": (WARM, replace(WARM, stopping=False)),
     "Ancestral.process": (ancestral(), ancestral(process=MaskedProcess(mask=0))),
     "Ancestral.steps": (ancestral(), ancestral(steps=6)),

@@ -174,7 +174,7 @@ class EncoderDenoiser(nn.Module):
             max(1, _LOGITS_AT_ONCE // self.vocabulary_size),
         )
 
-    def frozen(self, *, refresh: int | None = None) -> EncoderDenoiser:
+    def frozen(self, *, refresh: int | None = None, reach: int | None = None) -> EncoderDenoiser:
         """The same network for one batch of rows, which reads again only what has changed.
 
         Keys and values of positions that neither changed nor are asked for are remembered. It is
@@ -183,9 +183,9 @@ class EncoderDenoiser(nn.Module):
         Args:
             refresh: passes from one whole reading of a row to the next; 1 is exact, None never
                 reads it again.
+            reach: how far from a change what is asked for is read again; None for everywhere.
 
         Raises:
-            UsageError: a refresh below 1.
             ModelError: the network's layers are not known here, or it is conditioned on time.
 
         Example:
@@ -197,8 +197,6 @@ class EncoderDenoiser(nn.Module):
             >>> denoiser(x_t, x_t == 4).shape
             torch.Size([2, 9])
         """
-        if refresh is not None and refresh < 1:
-            raise UsageError(f"expected a refresh every 1 or more passes, got {refresh}")
         body, spelling = self.network.base_model, self._family.spelling
         if spelling is None or not self._head or not spelling.reads(body):
             kind = self.network.config.model_type
@@ -207,7 +205,7 @@ class EncoderDenoiser(nn.Module):
             raise ModelError("a network that is told the time sees all change: write unfrozen")
         twin = copy(self)
         twin._packed = Packed.of(self.network)
-        twin._frozen = FrozenBody(body, spelling, refresh, twin._packed)
+        twin._frozen = FrozenBody(body, spelling, refresh=refresh, reach=reach, packed=twin._packed)
         return twin
 
     def _rows(

@@ -54,7 +54,7 @@ class Preparing(Protocol):
 class Freezable(Protocol):
     """A denoiser that can read again only what has changed."""
 
-    def frozen(self, *, refresh: int | None = None) -> Denoiser:
+    def frozen(self, *, refresh: int | None = None, reach: int | None = None) -> Denoiser:
         """The same network, for one run over one batch of rows."""
         ...
 
@@ -69,20 +69,25 @@ class FrozenContext:
 
     Attributes:
         refresh: passes from one whole reading to the next; 1 is exact, None never reads again.
+        reach: between them, a masked position is read where something changed at most so many
+            positions away; None reads all masked positions.
 
     Raises:
-        UsageError: a refresh below 1.
+        UsageError: a refresh below 1 or a reach below 0.
 
     Example:
         >>> FrozenContext(refresh=8)
-        FrozenContext(refresh=8)
+        FrozenContext(refresh=8, reach=None)
     """
 
     refresh: int | None = None
+    reach: int | None = None
 
     def __post_init__(self) -> None:
         if self.refresh is not None and self.refresh < 1:
             raise UsageError(f"expected a refresh every 1 or more passes, got {self.refresh}")
+        if self.reach is not None and self.reach < 0:
+            raise UsageError(f"expected a reach of 0 or more positions, got {self.reach}")
 
     def of(self, denoiser: Denoiser) -> Denoiser:
         """The denoiser for one run.
@@ -96,7 +101,7 @@ class FrozenContext:
                 f"{type(denoiser).__name__} reads all of a text at every pass: leave the context "
                 "unfrozen"
             )
-        return denoiser.frozen(refresh=self.refresh)
+        return denoiser.frozen(refresh=self.refresh, reach=self.reach)
 
 
 def sample(

@@ -16,11 +16,12 @@ from sfumato.models.checkpoints import Checkpoint
 from sfumato.models.latent.storage import LatentCheckpoint
 from sfumato.protocols import Scorer
 from sfumato.sampling.decoding import DecodingPolicy
+from sfumato.sampling.loop import FrozenContext
 from sfumato.sampling.tasks.writing import BLOCK
 from sfumato.text.corpora import mix, parse_source
 from sfumato.text.records import InfillRecord, Record
 from sfumato_apps.choices import Decoding
-from sfumato_apps.policies import context_of, policy_of
+from sfumato_apps.policies import policy_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +59,13 @@ class Tuned:
 
     Attributes:
         choice: the pace.
-        refresh: passes between whole readings of the text around, 0 for one reading; None if all
-            is read at every pass.
+        context: how the text around is read; None if all is read at every pass.
         same: share of the tokens that are those of reading all, with its interval; None if all is
             read.
     """
 
     choice: Choice
-    refresh: int | None = None
+    context: FrozenContext | None = None
     same: tuple[float, Interval] | None = None
 
 
@@ -94,6 +94,7 @@ def tuned(
         raise UsageError(
             "sfumato tune: only for models of masked noise, which write token by token"
         )
+    context = policy.context
     among, policy = paces(policy.order), replace(policy, context=None)
     rows = openings(model, records, length=length, seed=goal.seed)
     attempt = (
@@ -102,12 +103,12 @@ def tuned(
         else quality(model, rows, policy, among, measure=goal.scorer)
     )
     choice = choose(attempt, among, target=goal.target, level=goal.level, seed=goal.seed)
-    if decoding.refresh is None:
+    if context is None:
         return Tuned(choice=choice)
-    frozen = replace(choice.pace.of(policy), context=context_of(decoding.refresh))
+    frozen = replace(choice.pace.of(policy), context=context)
     parts = same_tokens(model, rows, frozen)
     interval = bootstrap(parts, level=goal.level, seed=goal.seed)
-    return Tuned(choice=choice, refresh=decoding.refresh, same=(pooled(parts), interval))
+    return Tuned(choice=choice, context=context, same=(pooled(parts), interval))
 
 
 def as_json(tuned: Tuned, goal: Goal, *, texts: int) -> dict[str, object]:
@@ -119,9 +120,10 @@ def as_json(tuned: Tuned, goal: Goal, *, texts: int) -> dict[str, object]:
     passes = {"passes": choice.passes, "careful_passes": choice.careful}
     rest = {"level": goal.level, "texts": texts, "seed": goal.seed}
     context: dict[str, object] = {}
-    if tuned.same is not None:
+    if tuned.context is not None and tuned.same is not None:
         same, interval = tuned.same
-        context = {"refresh": tuned.refresh, "same": same, "same_at_least": interval.low}
+        how = {"refresh": tuned.context.refresh or 0, "reach": tuned.context.reach}
+        context = {**how, "same": same, "same_at_least": interval.low}
     return {**found, **share, **passes, **({"context": context} if context else {}), **rest}
 
 
@@ -137,9 +139,9 @@ def table(tuned: Tuned) -> str:
     ]
     if choice.passes >= choice.careful:
         lines.append("no pace is sure to reach the target: one token a pass")
-    if tuned.same is not None:
+    if tuned.context is not None and tuned.same is not None:
         same, interval = tuned.same
-        often = f"every {tuned.refresh} passes" if tuned.refresh else "once"
+        often = f"every {tuned.context.refresh} passes" if tuned.context.refresh else "once"
         lines.append(
             f"the text around read {often}: {same:.4f} ({interval.low:.4f} … {interval.high:.4f}) "
             "of the tokens are those of reading it at every pass"

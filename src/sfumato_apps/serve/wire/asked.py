@@ -47,6 +47,7 @@ _OPTIONS = (
     "threshold",
     "no_repeat",
     "refresh",
+    "reach",
 )
 
 

@@ -62,6 +62,7 @@ class Writing(BaseModel, ABC):
     no_repeat: Annotated[int, Field(ge=0, le=1024)] | None = None
     guidance: Annotated[float, Field(ge=-10, le=10)] | None = None
     refresh: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    reach: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     ban: Phrases = []
     stream: bool = False
     stream_options: StreamOptions | None = None
