@@ -19,7 +19,6 @@ from contest import Contestant
 from peers import causal, dllm, fast_dllm, llada, llada2
 from tasks import Stage, Task
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from sfumato.sampling import policies
 from sfumato.sampling.decoding import DecodingPolicy
@@ -29,7 +28,7 @@ from sfumato.text.canvas import Hole, Locked, lay_out, stack
 OURS, AS_LLADA = "sfumato", "sfumato, ranks by the drawn token"
 SURE, GROWING = "sfumato, threshold 0.9", "sfumato, canvas grows"
 LLADA, BY_ROW = "LLaDA, restated", "LLaDA, restated, row by row"
-DLLM, DLLM_BF16 = "dLLM, restated", "dLLM, restated, bfloat16"
+DLLM, DLLM_HALF, OURS_HALF = "dLLM, restated", "dLLM, restated, bfloat16", "sfumato, bfloat16"
 FAST, LLADA2 = "Fast-dLLM, restated, no cache", "LLaDA2Pipeline"
 CAUSAL = "autoregressive, generate"
 SAME, ONE_LENGTH, ROUNDED = "same", "one length for all", "same, rounded"
@@ -114,11 +113,11 @@ def row_by_row(task: Task) -> Iterator[Tensor]:
             yield canvas
 
 
-def dllms(task: Task, network: Callable[[Stage], PreTrainedModel]) -> Iterator[Tensor]:
+def dllms(task: Task) -> Iterator[Tensor]:
     """dLLM, every row with masks of its own."""
     canvas, attend = task.canvas
     return dllm.generate(
-        network(task.stage),
+        task.stage.network,
         canvas,
         attend=attend,
         steps=task.problem.steps,
@@ -199,7 +198,7 @@ def samplers(task: Task) -> list[Sampler]:
     found = [
         _ours(OURS, partial(ours_as_llada, biased=False)),
         _peer(LLADA, partial(lladas, generate=llada.generate), published, law=length, left=True),
-        _peer(DLLM, partial(dllms, network=lambda stage: stage.network), published),
+        _peer(DLLM, dllms, published),
     ]
     if warm:
         found.insert(1, _ours(AS_LLADA, partial(ours_as_llada, biased=True)))
@@ -209,7 +208,7 @@ def samplers(task: Task) -> list[Sampler]:
     if batch:
         found.append(_peer(BY_ROW, row_by_row, published))
     else:
-        found += _halved(task, published) + _block_by_block(biased=warm)
+        found += _halved(task, biased=warm) + _block_by_block(biased=warm)
     rival = Sampler(
         name=CAUSAL,
         write=autoregressive,
@@ -220,18 +219,19 @@ def samplers(task: Task) -> list[Sampler]:
     return [*found, rival]
 
 
-def _halved(task: Task, against: str) -> list[Sampler]:
-    """What dLLM does unless told otherwise: weights in bfloat16."""
+def _halved(task: Task, *, biased: bool) -> list[Sampler]:
+    """What dLLM does unless told otherwise, weights in bfloat16, and sfumato so too."""
     if task.stage.dtype is torch.bfloat16:
         return []
+
+    def in_half(write: Callable[[Task], Iterator[Tensor]]) -> Callable[[Task], Iterator[Tensor]]:
+        return lambda task: write(replace(task, stage=task.stage.half))
+
+    ours = _ours(OURS_HALF, in_half(partial(ours_as_llada, biased=biased)))
+    peer = _peer(DLLM_HALF, in_half(dllms), OURS_HALF, law=ROUNDED)
     return [
-        Sampler(
-            name=DLLM_BF16,
-            write=partial(dllms, network=lambda stage: stage.halved),
-            module=lambda stage: stage.halved,
-            against=against,
-            law=ROUNDED,
-        )
+        replace(ours, module=lambda stage: stage.half.denoiser),
+        replace(peer, module=lambda stage: stage.half.network),
     ]
 
 

@@ -95,9 +95,9 @@ class Stage:
         return network
 
     @cached_property
-    def halved(self) -> PreTrainedModel:
-        """The same encoder in bfloat16."""
-        return replace(self, dtype=torch.bfloat16).network
+    def half(self) -> Stage:
+        """The same stage in bfloat16."""
+        return replace(self, dtype=torch.bfloat16)
 
     @cached_property
     def denoiser(self) -> EncoderDenoiser:

@@ -79,10 +79,11 @@ def test_frozen_weights_get_no_gradient(slow: bool) -> None:
     assert layer.weight.grad is None
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("rows", [1, 16, 100])
-def test_packed_weights_give_the_same_products(rows: int) -> None:
-    layer = nn.Linear(24, 51)
-    inputs = torch.randn(rows, 24, generator=torch.Generator().manual_seed(0))
+def test_packed_weights_give_the_same_products(rows: int, dtype: torch.dtype) -> None:
+    layer = nn.Linear(24, 51).to(dtype)
+    inputs = torch.randn(rows, 24, generator=torch.Generator().manual_seed(0)).to(dtype)
     with torch.no_grad(), fast_linear(CPU, Packed.of(layer)):
         found = layer(inputs)
     torch.testing.assert_close(found, layer(inputs).detach())
@@ -103,9 +104,10 @@ def test_packed_weights_are_laid_out_once_and_again_when_they_have_changed(
     assert len(made) == 2
 
 
-@pytest.mark.parametrize("inputs", [6, 7])
-def test_packed_weights_notice_rows_that_changed_places(inputs: int) -> None:
-    layer, rows = nn.Linear(inputs, 4), torch.ones(2, inputs)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("inputs", [6, 7, 8])
+def test_packed_weights_notice_rows_that_changed_places(inputs: int, dtype: torch.dtype) -> None:
+    layer, rows = nn.Linear(inputs, 4).to(dtype), torch.ones(2, inputs, dtype=dtype)
     with torch.no_grad(), fast_linear(CPU, Packed.of(layer)):
         before = layer(rows)
     layer.weight.data = layer.weight.data.clone()

@@ -2,7 +2,8 @@
 
 PyTorch hands float32 products to MKL, which repacks the whole matrix for a few rows, and on
 processors that are not Intel's runs at less than half their speed. oneDNN does neither. Sums are
-taken in another order, so results differ by rounding; see docs/log.md, 2026-11-22.
+taken in another order, so results differ by rounding; see docs/log.md, 2026-11-22. Products in
+bfloat16 are oneDNN's already; weights that are laid out once make them faster too.
 
     weights  ─ laid out anew for every product ─▶ oneDNN       `fast_linear(device)`
              ─ laid out once, and held twice ───▶ oneDNN       `fast_linear(device, packed)`
@@ -28,6 +29,7 @@ from torch.overrides import TorchFunctionMode
 
 _ONEDNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 _LAY_OUT: Any = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
+_IN_HARDWARE: Any = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", bool)
 _FEW, _LAID_OUT_FOR = 64, 16
 
 
@@ -68,7 +70,7 @@ _PACKED: WeakKeyDictionary[nn.Module, Packed] = WeakKeyDictionary()
 
 def _fingerprint(weight: Float[Tensor, "O I"]) -> int:
     """A sum of a matrix's bits, weighted by row: a changed number or moved rows alter it."""
-    wide = torch.int64 if weight.shape[1] % 2 == 0 else torch.int32
+    wide = torch.int64 if weight.shape[1] * weight.itemsize % 8 == 0 else torch.uint8
     rows = weight.detach().contiguous().view(wide).sum(1)
     return int((rows * torch.arange(1, len(rows) + 1)).sum())
 
@@ -113,7 +115,7 @@ class _OneDNN(TorchFunctionMode):
     ) -> Any:  # noqa: ANN401
         if func is functional.linear and not kwargs:
             rows, weight, bias = (*args, None)[:3]
-            if _gains(rows, weight):
+            if _gains(rows, weight, packed=self._packed is not None):
                 if not torch.is_grad_enabled():
                     own = weight if self._packed is None else self._packed.weight(weight)
                     return _ONEDNN(rows, own, bias, "none", [], "")
@@ -121,11 +123,14 @@ class _OneDNN(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _gains(rows: Tensor, weight: Tensor) -> bool:
+def _gains(rows: Tensor, weight: Tensor, *, packed: bool) -> bool:
     """Whether oneDNN is the faster one."""
     count = rows.numel() // max(1, rows.shape[-1])
-    plain = rows.dtype is weight.dtype is torch.float32 and type(weight) in _PLAIN
-    return plain and count > 0 and (count <= _FEW or mkl_is_slow())
+    if count == 0 or rows.dtype is not weight.dtype or type(weight) not in _PLAIN:
+        return False
+    if rows.dtype is torch.bfloat16:
+        return packed and not torch.is_grad_enabled() and bool(_IN_HARDWARE())
+    return rows.dtype is torch.float32 and (count <= _FEW or mkl_is_slow())
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)
