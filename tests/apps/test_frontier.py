@@ -79,6 +79,11 @@ def test_a_sweep(
     assert any(row["front"] for row in rows)
     assert "| beta-5 |" in (out / "table.md").read_text(encoding="utf-8")
     ElementTree.fromstring((out / "frontier.svg").read_text(encoding="utf-8"))
+    kept = json.loads((out / "frontier.json").read_text(encoding="utf-8"))
+    assert (kept["format"], kept["y_label"]) == ("sfumato-frontier/1", "div of 4 words")
+    assert [{**one, "group": None} for one in kept["models"]] == [
+        {**row, "group": None} for row in rows
+    ]
     before = (out / "beta-5.jsonl").read_bytes()
     assert call("frontier", *run) == 0  # what is written is not written again
     assert (out / "beta-5.jsonl").read_bytes() == before

@@ -1,4 +1,4 @@
-"""The walk of `sfumato frontier`: models ─► texts ─► numbers ─► table and plot."""
+"""The walk of `sfumato frontier`: models ─► texts ─► numbers ─► table, plot and JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sfumato.evaluation.diversity import div
 from sfumato.evaluation.loops import loop_rate
 from sfumato.evaluation.perplexity import causal_perplexity
 from sfumato.evaluation.reporting import svg
-from sfumato.evaluation.reporting.frontier import Contender, Place, frontier
+from sfumato.evaluation.reporting.frontier import FORMAT, Contender, Place, frontier
 from sfumato.protocols import Scorer
 from sfumato_apps.aligning.families import Aligned, Reading, open_aligned
 from sfumato_apps.judging import candidates
@@ -100,15 +100,8 @@ def follow(plan: FrontierPlan) -> None:
         row |= {"reward": place.x, "div": place.y, "reward_span": place.x_span}
         row |= {"div_span": place.y_span, "front": place.front, "chance": place.chance}
         print(json.dumps({"model": place.label, **row}, ensure_ascii=False))
-    (plan.out / "table.md").write_text(_table(places, rows), encoding="utf-8")
-    plot = svg.scatter(
-        _series(places, groups),
-        title="Reward and diversity",
-        x_label="reward",
-        y_label=f"div of {plan.words} words",
-    )
-    (plan.out / "frontier.svg").write_text(svg.standalone(plot), encoding="utf-8")
-    notes.say(f"{plan.out / 'table.md'}, {plan.out / 'frontier.svg'}")
+    _keep(plan, places, rows, groups)
+    notes.say(", ".join(str(plan.out / name) for name in ("table.md", "frontier.svg")))
 
 
 def _written(plan: FrontierPlan, name: str, model: str, opened: Aligned) -> Texts:
@@ -197,6 +190,30 @@ def _distance(policy: Aligned, reference: Aligned, found: Texts, seed: int) -> f
         log_ratio = log_ratio - policy.bound(reference.network, noised)
         total += float(log_ratio[:, 0].mean(1).sum())
     return total / max(1, len(examples))
+
+
+def _keep(
+    plan: FrontierPlan,
+    places: Sequence[Place],
+    rows: Sequence[dict[str, Any]],
+    groups: Sequence[str],
+) -> None:
+    """Writes the figures as a table, as a plot, and as JSON that the studio draws."""
+    axes = {"title": "Reward and diversity", "x_label": "reward"}
+    axes["y_label"] = f"div of {plan.words} words"
+    plot = svg.scatter(_series(places, groups), **axes)
+    models = [
+        {"model": place.label, "group": group, **row}
+        for place, group, row in zip(places, groups, rows, strict=True)
+    ]
+    whole = {"format": FORMAT, **axes, "models": models}
+    texts = {
+        "table.md": _table(places, rows),
+        "frontier.svg": svg.standalone(plot),
+        "frontier.json": json.dumps(whole, ensure_ascii=False, indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        (plan.out / name).write_text(text, encoding="utf-8")
 
 
 def _table(places: Sequence[Place], rows: Sequence[dict[str, Any]]) -> str:

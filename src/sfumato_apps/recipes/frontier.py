@@ -26,7 +26,7 @@ def frontier(
     For each model: the reward, the diversity of texts cut to the same number of words, the share
     of texts that loop, the distance to the reference, perhaps the perplexity; which of them nobody
     beats in both reward and diversity, and in how many draws of half of their texts. Prints one
-    JSON line a model; the folder gets the texts, a table and a plot.
+    JSON line a model; the folder gets the texts, a table, a plot, and the same as JSON.
 
     $ sfumato frontier --models aligned-1 aligned-2 --by my-classifier@good --out sweep
     $ sfumato frontier --models aligned-1 --by length:8 --reference my-model --out sweep
@@ -34,7 +34,7 @@ def frontier(
     Args:
         models: Folders of models of one family, such as those of `sfumato align` with several β.
         by: Rewards, as `sfumato rank` takes them.
-        out: Folder for texts, table and plot; texts that are there are not written again.
+        out: Folder for texts, table, plot and JSON; texts that are there are not written again.
         reference: The model before alignment; it takes part, and distances are measured to it.
         fluency: Folder or hub name of an autoregressive model that judges fluency.
         prompts: Files of prompts; without them the models write freely.

@@ -20,7 +20,7 @@ from sfumato import __version__
 from sfumato.errors import SfumatoError
 from sfumato_apps.serve import metrics
 from sfumato_apps.serve.metrics import Counted, registry_of
-from sfumato_apps.serve.routes import health, people, scores, texts, trainings
+from sfumato_apps.serve.routes import health, people, results, scores, texts, trainings
 from sfumato_apps.serve.security import Guard, Rules
 from sfumato_apps.serve.service import Service
 from sfumato_apps.serve.stored.database import Database
@@ -104,6 +104,7 @@ def application(service: Service, rules: Rules, places: Places) -> ASGIApp:
         scores.routes(service),
         people.routes(Database(folder=places.data)),
         trainings.routes(places.runs),
+        results.routes(places.runs),
         metrics.routes(registry),
     )
     for router in routers:

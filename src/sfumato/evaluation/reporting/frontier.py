@@ -16,6 +16,7 @@ import torch
 
 from sfumato.errors import UsageError
 
+FORMAT = "sfumato-frontier/1"  # of the file that `sfumato frontier` writes
 Measure = Callable[[Sequence[int]], float]
 
 
