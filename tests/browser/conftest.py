@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -28,14 +29,44 @@ JOURNAL = [
     '{"kind": "sample", "step": 10, "text": "the the curry", "seed": 0}',
     '{"kind": "sample", "step": 20, "text": "The curry is cheap.", "seed": 0}',
 ]
+FRONTIER: dict[str, Any] = {
+    "format": "sfumato-frontier/1",
+    "title": "Reward and diversity",
+    "x_label": "reward",
+    "y_label": "div of 8 words",
+    "models": [
+        {"model": "beta-5", "reward": 0.25, "div": 0.75, "front": True, "chance": 1.0, "n": 40},
+        {"model": "beta-1", "reward": 0.5, "div": 0.5, "front": True, "chance": 0.875, "n": 40},
+        {"model": "beta-.1", "reward": 0.375, "div": 0.25, "front": False, "chance": 0.125, "n": 40}
+        | {"reward_span": [0.25, 0.5], "div_span": [0.125, 0.375], "group": "reverse_kl"},
+    ],
+}
+
+
+def swept(scale: float, value: float) -> dict[str, Any]:
+    """A run of a report of `sfumato sweep`."""
+    metrics = [{"name": "bleu", "value": value, "stderr": 0.125, "n": 100}]
+    return {"label": f"guidance {scale:g}", "metrics": metrics, "samples": []}
+
+
+SWEEP = {
+    "format": "sfumato-report/1",
+    "title": "Guidance by the prompt",
+    "note": "100 prompts",
+    "runs": [swept(0, 0.25), swept(2, 0.75), swept(0.5, 0.5)],
+}
 
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one run."""
+    """A folder with one run, a frontier and a sweep, which is the older one."""
     folder = tmp_path_factory.mktemp("runs")
-    (folder / "curry").mkdir()
+    for name in ("curry", "betas"):
+        (folder / name).mkdir()
     (folder / "curry" / "journal.jsonl").write_text("\n".join(JOURNAL) + "\n", encoding="utf-8")
+    (folder / "betas" / "frontier.json").write_text(json.dumps(FRONTIER), encoding="utf-8")
+    (folder / "guidance.json").write_text(json.dumps(SWEEP), encoding="utf-8")
+    os.utime(folder / "guidance.json", (1, 1))
     return folder
 
 

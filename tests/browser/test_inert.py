@@ -49,6 +49,30 @@ def send(
     page.route(path, lambda r: r.fulfill(body=body, content_type=kind, status=status))
 
 
+def results() -> dict[str, Any]:
+    """A frontier, a sweep and a report in which every string is a payload, by their addresses."""
+    kinds = ("frontier", "report", "report")
+    names = [{"run": PAYLOADS[i], "file": f"{i}{PAYLOADS[i]}"} for i in range(3)]
+    listed = [
+        {**name, "format": f"sfumato-{kind}/1", "changed": 1}
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+    models = [
+        {"model": one, "group": PAYLOADS[i % 3], "reward": i, "div": -i, "n": one, "kl": one}
+        for i, one in enumerate(PAYLOADS)
+    ]
+    metrics = [{"name": one, "value": 1.0, "stderr": one} for one in PAYLOADS]
+    swept = [{"label": f"{PAYLOADS[0]} {i}", "metrics": metrics} for i in range(2)]
+    runs = [{"label": one, "metrics": metrics[:5]} for one in PAYLOADS]
+    named = dict(zip(("title", "x_label", "y_label", "note"), PAYLOADS, strict=False))
+    return {
+        "**/v1/results": {"data": listed},
+        "**/v1/results/0*": {**named, "models": models},
+        "**/v1/results/1*": {**named, "runs": swept},
+        "**/v1/results/2*": {**named, "runs": runs},
+    }
+
+
 def check_inert(page: Any, *, markup: int = 1) -> None:
     """Nothing ran, and no element came of the text; the page's own script is one."""
     assert page.evaluate("() => window.xss") is None
@@ -95,6 +119,8 @@ def test_as_names_rankings_samples_and_errors(page: Any, heard: Any) -> None:
     send(page, "**/v1/preferences?*", json.dumps({"data": ranked, "total": 60}))
     send(page, "**/v1/runs", json.dumps({"data": [{"name": one} for one in PAYLOADS]}))
     send(page, "**/v1/runs/*/journal*", json.dumps({"data": entries}))
+    for path, content in results().items():
+        send(page, path, json.dumps(content))
     page.goto("#rank")
     page.locator(".kept summary").first.wait_for()
     for summary in page.locator(".kept summary").all()[:5]:
@@ -105,7 +131,12 @@ def test_as_names_rankings_samples_and_errors(page: Any, heard: Any) -> None:
     check_inert(page)
     page.evaluate("() => { location.hash = 'runs'; }")
     page.locator(".chart").first.wait_for()
-    assert page.locator(".run").count() == 60
+    assert page.locator(".trainings .run").count() == 60
+    page.locator(".result").first.wait_for()
+    for index in (1, 2):
+        page.locator(".shelf .run").nth(index).click()
+    page.locator(".result").nth(2).wait_for()
+    assert page.locator(".result .dot").count() == 60
     check_inert(page)
     page.evaluate("() => { location.hash = 'write'; }")
     page.locator("#prompt").wait_for()

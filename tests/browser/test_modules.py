@@ -125,7 +125,7 @@ def test_commands_and_programs_say_what_was_asked(ask: Ask, nasty: str) -> None:
     [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (3, 47, [10, 20, 30, 40]), (2, 2, [2])],
 )
 def test_ticks_are_round(ask: Ask, low: float, high: float, expected: list[float]) -> None:
-    assert ask("runs/chart.js", "ticks", low, high) == pytest.approx(expected)
+    assert ask("runs/frame.js", "ticks", low, high) == pytest.approx(expected)
 
 
 def test_a_film_decodes_to_its_pixels(page: Any, ask: Ask) -> None:

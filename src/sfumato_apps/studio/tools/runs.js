@@ -1,16 +1,17 @@
-/** Runs: what trainings wrote into their journals, while they go on. */
+/** Runs: what trainings wrote into their journals, while they go on; and what was measured of models. */
 
 import { createNotice } from "../core/notice.js";
 import { keep, recall } from "../core/store.js";
 import { h } from "../play/dom.js";
 import { chart } from "../runs/chart.js";
 import { curvesOf, namesOf, samplesOf, titleOf } from "../runs/journal.js";
+import { createShelf } from "../runs/shelf.js";
 
 const EVERY = 3000, MOST = 4; // ms between two looks; runs side by side
 
 /** The tool. */
 export function createRuns({ api }) {
-  const notice = createNotice(), journals = new Map();
+  const notice = createNotice(), journals = new Map(), shelf = createShelf({ api });
   const list = h("div", { class: "runs", role: "group", "aria-label": "Runs" });
   const charts = h("div", { class: "charts" }), samples = h("div", { class: "samples" });
   const empty = h("div", { class: "empty", hidden: true }, h("h2", {}, "No runs here yet"),
@@ -19,9 +20,9 @@ export function createRuns({ api }) {
   const more = h("select", { "aria-label": "Another curve", onchange: () => { keep("curve", more.value); draw(); } });
   const node = h("div", { class: "tool see" },
     h("section", { "aria-label": "Curves and samples" },
-      h("h1", { class: "unseen" }, "Runs"), notice.node, empty, charts, samples),
-    h("aside", { "aria-label": "Which runs" },
-      h("h2", {}, "Runs"), list, h("label", { class: "another" }, "Third curve", more)));
+      h("h1", { class: "unseen" }, "Runs"), notice.node, empty, charts, shelf.node, samples),
+    h("aside", { "aria-label": "Which runs" }, h("div", { class: "trainings" },
+      h("h2", {}, "Runs"), list, h("label", { class: "another" }, "Third curve", more)), shelf.side));
   let names = null, picked = recall("runs", []), timer = 0, here = false;
 
   async function look() {
@@ -30,7 +31,8 @@ export function createRuns({ api }) {
       const { data } = await api.get("/v1/runs");
       const found = data.map(({ name }) => name);
       if (found.join("\n") !== names?.join("\n")) listed(found);
-      await Promise.all(picked.map(read));
+      const [results] = await Promise.all([shelf.look(), ...picked.map(read)]);
+      blank(results);
       notice.clear();
     } catch (error) {
       notice.failed(error, look);
@@ -51,9 +53,14 @@ export function createRuns({ api }) {
     names = found;
     picked = picked.filter((name) => names.includes(name));
     if (!picked.length) picked = names.slice(-2);
-    empty.hidden = names.length > 0;
-    node.classList.toggle("none", names.length === 0);
     boxes();
+  }
+
+  /** What is said where there is nothing to show. */
+  function blank(results) {
+    empty.hidden = names.length > 0 || results;
+    list.parentNode.hidden = names.length === 0;
+    node.classList.toggle("none", !empty.hidden);
   }
 
   function boxes() {
