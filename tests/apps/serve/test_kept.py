@@ -12,6 +12,7 @@ import pytest
 from tests.apps.serve.living import Live, serving, tiny
 from tests.apps.serve.test_refusals import check
 
+from sfumato.alignment.images.records import read_images
 from sfumato.alignment.rankings.formats import read_ranking
 from sfumato.errors import ResourceError
 from sfumato_apps.serve.stored.database import NAME, Database
@@ -50,9 +51,52 @@ def test_rankings_come_back_and_alignment_reads_them(tmp_path: Path) -> None:
         assert list(read_ranking(json.loads(line), "").ranks) == ranking["ranks"]
 
 
+IMAGES = {
+    "prompt": "a red house",
+    "completions": [{"path": "images/0 1.png"}, {"path": "дом.jpg"}, {"path": "a/b/c.webp"}],
+    "ranks": [2, 1, 1],
+}
+
+
+def test_rankings_of_images_are_kept_apart_by_their_names(tmp_path: Path) -> None:
+    with serving(tiny(), tmp_path) as live:
+        for ranking in (*RANKINGS, IMAGES):
+            assert live.post("/v1/preferences", ranking).status_code == 201
+        kept = live.get("/v1/preferences?kind=images").json()
+        assert (kept["total"], [one["id"] for one in kept["data"]]) == (1, [4])
+        assert live.get("/v1/preferences").json()["total"] == 3
+        assert len(live.get("/v1/preferences/export").text.split("\n")) == 4
+        (line, _) = live.get("/v1/preferences/export?kind=images").text.split("\n")
+        check(live.get("/v1/preferences?kind=both"), 400, "invalid_value", "query.kind")
+    found = read_images(json.loads(line), "the line", tmp_path)
+    assert found.images == tuple(tmp_path / one["path"] for one in IMAGES["completions"])
+    assert (found.prompt, found.ranks) == ("a red house", (2, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "/a.png", "../a.png", "a/../../b.png", "a//b.png", "./a.png", "C:/a.png"),
+        *("a\\b.png", "a\n.png", "a\0.png", "x" * 513, "a/"),
+    ],
+)
+def test_a_name_that_leads_elsewhere_is_not_kept(live: Live, path: str) -> None:
+    found = [{"path": path}, {"path": "b.png"}]
+    check(live.post("/v1/preferences", {"completions": found, "ranks": [1, 2]}), 400)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"completions": [{"path": "a.png"}, "b"], "ranks": [1, 2]},
+        {"completions": [{"path": "a.png"}, {"path": "b.png"}], "ranks": [1, 1]},
+        {"completions": [{"path": "a.png"}, {"path": "b.png"}], "ranks": [1]},
+        {"completions": [{"path": "a.png", "bytes": "x"}, {"path": "b.png"}], "ranks": [1, 2]},
+        {
+            "prompt": [{"role": "user", "content": "a"}],
+            "completions": [{"path": "a.png"}, {"path": "b.png"}],
+            "ranks": [1, 2],
+        },
         {"completions": ["a", "b"], "ranks": [1]},
         {"completions": ["a", "b"], "ranks": [1, 1]},
         {"completions": ["a", "b"], "ranks": [0, 1]},
@@ -110,10 +154,10 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     preferences = Preferences(database=Database(folder=tmp_path / "file" / "data"))
     with pytest.raises(ResourceError, match="cannot be written"):
-        preferences.add("a", ["b", "c"], [1, 2])
+        preferences.add({"prompt": "a", "completions": ["b", "c"], "ranks": [1, 2]})
     (tmp_path / NAME).write_bytes(b"no database at all" * 100)
     with pytest.raises(ResourceError, match="cannot be read"):
-        Preferences(database=Database(folder=tmp_path)).newest(1)
+        Preferences(database=Database(folder=tmp_path)).newest("texts", 1)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from sfumato_apps.serve.stored.database import Database
 from sfumato_apps.serve.stored.judgements import Judgements, Vote
-from sfumato_apps.serve.stored.preferences import Preferences
+from sfumato_apps.serve.stored.preferences import Kind, Preferences
 from sfumato_apps.serve.wire.replies import reply
 from sfumato_apps.serve.wire.requests import Judgement, Ranking
 
@@ -28,20 +28,19 @@ def routes(database: Database) -> APIRouter:
 
     @router.post("/v1/preferences", status_code=201, responses=_KEPT, response_model=None)
     async def rank(body: Ranking) -> Response:
-        given = body.prompt
-        prompt = given if isinstance(given, str) else [turn.row() for turn in given]
-        row = await run_in_threadpool(preferences.add, prompt, body.completions, body.ranks)
-        return reply(row, 201)
+        return reply(await run_in_threadpool(preferences.add, body.row()), 201)
 
     @router.get("/v1/preferences", response_model=None)
-    async def ranked(limit: Annotated[int, Query(ge=1, le=1000)] = 1000) -> Response:
-        newest = await run_in_threadpool(preferences.newest, limit)
-        total = await run_in_threadpool(preferences.total)
+    async def ranked(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 1000, kind: Kind = "texts"
+    ) -> Response:
+        newest = await run_in_threadpool(preferences.newest, kind, limit)
+        total = await run_in_threadpool(preferences.total, kind)
         return reply({"object": "list", "data": newest, "total": total})
 
     @router.get("/v1/preferences/export", responses=_LINES, response_model=None)
-    async def export() -> Response:
-        return StreamingResponse(preferences.lines(), media_type="application/x-ndjson")
+    async def export(kind: Kind = "texts") -> Response:
+        return StreamingResponse(preferences.lines(kind), media_type="application/x-ndjson")
 
     @router.post("/v1/judgements", status_code=201, responses=_KEPT, response_model=None)
     async def judge(body: Judgement) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -193,14 +193,47 @@ class Score(BaseModel):
         return self
 
 
+def _below(path: str) -> str:
+    """A path that stays below the folder of the file that names it.
+
+    Raises:
+        ValueError: it leads elsewhere, or would on some system.
+    """
+    parts = path.split("/")
+    odd = any(one in ("", ".", "..") for one in parts) or not path.isprintable()
+    if odd or "\\" in path or ":" in parts[0]:
+        raise ValueError("expected the path of an image below a folder, such as images/1.png")
+    return path
+
+
+class Picture(BaseModel):
+    """The name of an image; the image itself stays where it is."""
+
+    model_config = STRICT
+
+    path: Annotated[Text, Field(min_length=1, max_length=512), AfterValidator(_below)]
+
+
 class Ranking(BaseModel):
-    """Completions of a prompt and the place of each."""
+    """Completions of a prompt, texts or images, and the place of each."""
 
     model_config = STRICT
 
     prompt: Text | Annotated[list[Turn], Field(min_length=1, max_length=256)] = ""
-    completions: Annotated[list[Text], Field(min_length=2, max_length=64)]
+    completions: (
+        Annotated[list[Text], Field(min_length=2, max_length=64)]
+        | Annotated[list[Picture], Field(min_length=2, max_length=64)]
+    )
     ranks: Annotated[list[Count], Field(min_length=2, max_length=64)]
+
+    def row(self) -> dict[str, Any]:
+        """The ranking as training data have it."""
+        prompt, found = self.prompt, self.completions
+        return {
+            "prompt": prompt if isinstance(prompt, str) else [turn.row() for turn in prompt],
+            "completions": [one if isinstance(one, str) else one.model_dump() for one in found],
+            "ranks": self.ranks,
+        }
 
 
 class Judgement(BaseModel):

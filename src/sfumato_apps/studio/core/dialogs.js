@@ -25,6 +25,7 @@ const KEYS = [
     ["↑ ↓", "the next candidate"],
     ["⇧ ↑, ⇧ ↓", "move it up or down"],
     ["=", "as good as the one above, or not"],
+    ["↵", "images: as large as the page"],
     ["← → ↓", "blind: left, right, as good"],
   ]],
 ];

@@ -124,7 +124,8 @@ export function createBlind({ api }) {
     meter.show(await api.get(`/v1/judgements/summary?${new URLSearchParams({ a, b })}`));
   }
 
-  function key(event) {
+  function key(event, { typing, chord }) {
+    if (typing || chord || event.altKey) return false;
     const side = { ArrowLeft: 0, ArrowRight: 1, ArrowDown: null }[event.key];
     if (side === undefined || !shown) return false;
     vote(side);

@@ -1,4 +1,4 @@
-/** Rank: candidates of a prompt in the order of their worth; or blind, two ways to write. */
+/** Rank: candidates of a prompt in the order of their worth, texts or images; or blind, two ways to write. */
 
 import { createNotice } from "../core/notice.js";
 import { createSettings, decodingOf } from "../core/settings.js";
@@ -10,6 +10,7 @@ import { createBlind } from "../rank/blind.js";
 import { createKept } from "../rank/kept.js";
 import { createList } from "../rank/list.js";
 import { ordered, ranks } from "../rank/order.js";
+import { createPictures } from "../rank/pictures.js";
 
 const FIELDS = ["n", "temperature", "top_p", "steps", "block", "length", "seed"];
 const identity = () => `c${Math.random().toString(36).slice(2, 10)}`;
@@ -17,7 +18,8 @@ const identity = () => `c${Math.random().toString(36).slice(2, 10)}`;
 /** The tool. */
 export function createRank({ api }) {
   const settings = createSettings("rank", FIELDS, { n: 4, temperature: 0.9 });
-  const notice = createNotice(), list = createList(changed), blind = createBlind({ api });
+  const notice = createNotice(), list = createList(changed);
+  const others = { images: createPictures({ api }), blind: createBlind({ api }) };
   const kept = createKept({ api, again, failed: (error) => notice.failed(error, kept.load) });
   let draft = recall("draft", { prompt: "", items: [] }), stopped = null, canvases = new Map();
 
@@ -33,23 +35,24 @@ export function createRank({ api }) {
     h("kbd", {}, "="), " for a tie.");
   const told = h("p", { class: "unseen", role: "status" });
   const modes = h("div", { class: "modes", role: "group", "aria-label": "Way of ranking" },
-    [["order", "In order"], ["blind", "Blind, two by two"]].map(([name, label]) =>
+    [["order", "In order"], ["images", "Images"], ["blind", "Blind, two by two"]].map(([name, label]) =>
       h("button", { class: "quiet", data: { mode: name }, onclick: () => mode(name) }, label)));
   const one = h("div", {}, prompt, h("div", { class: "row" }, go, own, over), notice.node, empty, list.node,
     h("div", { class: "row keep" }, save), told);
   const aside = h("aside", { "aria-label": "How to write" });
   const node = h("div", { class: "tool rank" },
-    h("section", { "aria-label": "Candidates" }, h("h1", { class: "unseen" }, "Rank"), modes, one, blind.node), aside);
+    h("section", { "aria-label": "Candidates" }, h("h1", { class: "unseen" }, "Rank"), modes, one,
+      others.images.node, others.blind.node), aside);
 
   function mode(name) {
     keep("mode", name);
     node.dataset.mode = name;
     for (const button of modes.children) button.setAttribute("aria-pressed", String(button.dataset.mode === name));
     one.hidden = name !== "order";
-    blind.node.hidden = name === "order";
-    aside.replaceChildren(...(name === "order" ? [settings.node, kept.node] : [blind.aside]));
+    for (const [mine, other] of Object.entries(others)) other.node.hidden = mine !== name;
+    aside.replaceChildren(...(name === "order" ? [settings.node, kept.node] : [others[name].aside]));
     if (name === "order") kept.load(), grow();
-    else blind.load();
+    else others[name].load();
   }
 
   function grow() {
@@ -162,22 +165,23 @@ export function createRank({ api }) {
   }
 
   function key(event, { typing, chord }) {
-    const blindly = node.dataset.mode === "blind";
-    if (chord && event.key === "Enter" && !blindly) {
+    const other = others[node.dataset.mode];
+    if (other) return other.key(event, { typing, chord });
+    if (chord && event.key === "Enter") {
       if (!save.parentNode.hidden && !save.disabled) store();
       else if (!stopped) run();
       return true;
     }
     if (event.key === "Escape" && stopped) return stopped(), true;
     if (typing || chord || event.altKey) return false;
-    if (blindly) return blind.key(event);
     const first = list.node.querySelector("li");
     if (event.key !== "ArrowDown" || !first || event.target.closest("button, a, li")) return false;
     return first.focus(), true;
   }
 
   show(draft.items);
-  return { node, key, enter: () => mode(recall("mode", "order")), take: (asked, texts) => {
+  const enter = () => mode([recall("mode", "order")].find((name) => name in others) ?? "order");
+  return { node, key, enter, take: (asked, texts) => {
     prompt.value = asked;
     draft = { ...draft, prompt: asked };
     mode("order");
