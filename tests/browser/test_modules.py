@@ -10,6 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.sampling.test_spelling import recited
+
+from sfumato.text.vocabulary import learn_vocabulary
+from sfumato_apps.player.replay import replay
 
 pytestmark = pytest.mark.browser
 Ask = Callable[..., Any]
@@ -48,13 +52,17 @@ def test_merged_steps_lead_where_both_lead(ask: Ask) -> None:
     assert pieces == [["a", None, "c"]] * 2
 
 
-def test_letters_in_several_tokens_are_spelled_as_they_were_given(ask: Ask) -> None:
-    lost = "\ufffd"
-    pieces = ["[CLS]", "a (", lost, lost, lost, "b", lost, lost, lost, "? ", *lost * 4]
-    tokens = [{"id": 1, "piece": piece, "locked": True} for piece in pieces]
-    head = {"format": "sfumato-trace/2", "seed": 0, "mask": 0, "tokens": tokens}
-    found = ask("play/trace.js", "opened", head, "a (“b”? 😀")
-    assert "".join(cell["piece"] for cell in found["states"][0]) == "a (“b”? 😀"
+@pytest.mark.parametrize("given", [0, 1, 9])
+def test_letters_in_several_tokens_are_whole_or_not_there(ask: Ask, given: int) -> None:
+    """The same file as Python's player plays, state by state; every byte is a token."""
+    trace = recited(learn_vocabulary(["a"], size=300), given=given, seed=1)
+    played = ask("play/trace.js", "parsed", trace.to_jsonl())
+    shown = [[cell["piece"] for cell in cells] for cells in played["states"]]
+    assert shown == [[ink.piece for ink in inks] for inks in replay(trace)]
+    assert "".join(shown[-1]) == trace.text
+    assert "\ufffd" not in "".join(piece or "" for cells in shown for piece in cells)
+    written = len(trace.slots) - given
+    assert f" {written} tokens written" in ask("play/trace.js", "facts", played)
 
 
 @pytest.mark.parametrize(

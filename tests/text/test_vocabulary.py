@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.text import vocabularies
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Tokenizer, decoders, models
 
 from sfumato.errors import DataError, ModelError, UsageError
 from sfumato.text.vocabulary import Vocabulary, learn_vocabulary, with_roles
@@ -73,10 +73,22 @@ def test_pieces_of_word_pieces_and_control_tokens() -> None:
     assert words.pieces([words.mask, words.pad]) == ["[MASK]", "[PAD]"]
 
 
-def test_half_a_character_shows_as_one() -> None:
+@pytest.mark.parametrize("text", ["é", "a жук", "😀!", "\ufffd"])
+def test_parts_of_a_letter_are_its_bytes(text: str) -> None:
     words = learn_vocabulary(["a"], size=300)
-    assert words.pieces(words.encode("é")) == ["\ufffd", "\ufffd"]
-    assert words.decode(words.encode("é")) == "é"
+    pieces = words.pieces(words.encode(text))
+    assert "".join(pieces).encode("utf-8", "surrogateescape") == text.encode()
+    assert len(pieces) == len(text.encode())
+    assert words.decode(words.encode(text)) == text
+
+
+def test_sentence_pieces_fall_back_to_bytes() -> None:
+    names = [*vocabularies.ROBERTA, *(f"<0x{one:02X}>" for one in range(256))]
+    tokenizer = Tokenizer(models.Unigram([(name, 0.0) for name in names], 3, byte_fallback=True))
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    words = vocabularies.from_specials(tokenizer, "<mask>", "<pad>", "</s>", "<s>")
+    ids = words.encode("ж")
+    assert words.pieces(ids) == ["\udcd0", "\udcb6"]
 
 
 def test_continuation_carries_the_joining_space(vocabulary: Vocabulary) -> None:

@@ -9,8 +9,11 @@ A header that is known before the first step, the steps that changed something, 
 and a live stream are the same lines, and two steps merge into one.
 
 A piece is null for a slot that is not written yet, and empty for a slot that became nothing or
-ended the text. `set` lists position, id, piece and the probability that the token had when it was
-written (0 where noise put it); `remask` lists positions that were taken back.
+ended the text. A letter that is several tokens is in the piece of the one that was written last;
+the others are "�" (U+FFFD), and so is a letter that is not complete: players show nothing for it.
+`set` lists position, id, piece and the probability that the token had when it was written (0 where
+noise put it), again where a letter came to stand at another token; `remask` lists positions that
+were taken back.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from sfumato.errors import DataError
 from sfumato.sampling.frames import Trajectory
 
 FORMAT = "sfumato-trace/2"
+HALF = "\ufffd"
 Pieces = Callable[[Sequence[int]], list[str]]
 Record = dict[str, Any]
 
@@ -37,6 +41,11 @@ class Slot:
     piece: str | None
     locked: bool
 
+    @property
+    def shown(self) -> str | None:
+        """The piece as a reader sees it: nothing for a part of a letter."""
+        return "" if self.piece == HALF and not self.locked else self.piece
+
 
 @dataclass(frozen=True, kw_only=True)
 class Commit:
@@ -46,6 +55,11 @@ class Commit:
     id: int
     piece: str
     confidence: float
+
+    @property
+    def shown(self) -> str:
+        """The piece as a reader sees it: nothing for a part of a letter."""
+        return "" if self.piece == HALF else self.piece
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +170,7 @@ class Trace:
         shown = [(piece if piece.strip() in self.text else "", 1.0) for piece in given]
         for event in self.events:
             for commit in event.commits:
-                shown[commit.position] = commit.piece, commit.confidence
+                shown[commit.position] = commit.shown, commit.confidence
         return "".join(
             f'<span style="color:color-mix(in oklab,#c04d16,currentcolor {sure**2:.0%})">'
             f"{escape(piece)}</span>"

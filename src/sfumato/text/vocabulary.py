@@ -15,6 +15,7 @@ from functools import cached_property
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from sfumato.errors import DataError, ModelError, UsageError
+from sfumato.text.letters import with_bytes
 
 ROLES = ("system", "user", "assistant")
 _UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>|madeupword\d+|</?\w+>NOTUSED")
@@ -93,7 +94,8 @@ class Vocabulary:
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """One readable string a token, each on its own, with the space it begins with.
 
-        Control tokens and padding show as their names; half a character shows as "\ufffd".
+        Control tokens and padding show as their names. Bytes of a letter that other tokens
+        complete are surrogates, as `surrogateescape` makes them.
         """
         return [self._piece(token) for token in ids]
 
@@ -138,7 +140,8 @@ class Vocabulary:
         known = self._known_pieces
         if token not in known:
             plain = token not in self.control
-            known[token] = self.continuation((token,)) if plain else self.name(token)
+            found = self.continuation((token,)) if plain else self.name(token)
+            known[token] = with_bytes(found, self.name(token))
         return known[token]
 
     def _render(self, ids: Iterable[int]) -> str:

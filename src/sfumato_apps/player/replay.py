@@ -29,7 +29,7 @@ def opening(trace: Trace) -> tuple[Ink, ...]:
     A token that is there but may still change (a draft, or noise) counts as unsure.
     """
     return tuple(
-        Ink(piece=readable(slot.piece, trace.text), sure=float(slot.locked)) for slot in trace.slots
+        Ink(piece=readable(slot.shown, trace.text), sure=float(slot.locked)) for slot in trace.slots
     )
 
 
@@ -41,7 +41,7 @@ def replay(trace: Trace) -> list[tuple[Ink, ...]]:
         for position in event.remasked:
             now[position] = Ink(piece=None, sure=0.0)
         for commit in event.commits:
-            now[commit.position] = Ink(piece=commit.piece, sure=commit.confidence)
+            now[commit.position] = Ink(piece=commit.shown, sure=commit.confidence)
         found.append(tuple(now))
     return found
 

@@ -53,7 +53,7 @@ def inks_of(frame: Frame, row: int, model: Writer) -> tuple[list[Ink], list[bool
     sure = frame.confidence[row][frame.canvas.attend[row]].nan_to_num(0.0).tolist()
     inks = [
         Ink(
-            piece="" if slot.id in (specials.pad, specials.eos) else readable(slot.piece, ""),
+            piece="" if slot.id in (specials.pad, specials.eos) else readable(slot.shown, ""),
             sure=1.0 if slot.locked else confidence,
         )
         for slot, confidence in zip(found, sure, strict=True)

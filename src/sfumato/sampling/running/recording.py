@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Generic, TypeVar
 
+import torch
+
 from sfumato.sampling.frames import Frame, Specials, trajectory
 from sfumato.sampling.running.pool import Turn
 from sfumato.sampling.running.rows import on_cpu
-from sfumato.sampling.trace import Commit, Event, Pieces, Sample, Slot, Trace
+from sfumato.sampling.running.spelling import is_whole, spelled
+from sfumato.sampling.trace import HALF, Commit, Event, Pieces, Sample, Slot, Trace
 
 Entry = TypeVar("Entry", bound=Hashable)
 
@@ -148,16 +151,26 @@ def slots(frame: Frame, row: int, pieces: Pieces, specials: Specials) -> tuple[S
     exists = frame.canvas.attend[row]
     ids = frame.ids[row][exists].tolist()
     locked = (~frame.canvas.editable[row][exists]).tolist()
+    found = pieces(ids)
+    if not is_whole(found):
+        found = _shown(frame, row, pieces, specials)
     return tuple(
-        Slot(id=token, piece=None if token == specials.mask else piece, locked=fixed)
-        for token, piece, fixed in zip(ids, pieces(ids), locked, strict=True)
+        Slot(
+            id=token,
+            piece=None if token == specials.mask else "" if fixed and piece == HALF else piece,
+            locked=fixed,
+        )
+        for token, piece, fixed in zip(ids, found, locked, strict=True)
     )
 
 
 def event(
     before: Frame, after: Frame, row: int, pieces: Pieces, specials: Specials
 ) -> Event | None:
-    """What the step between two frames did to a row; None if nothing."""
+    """What the step between two frames did to a row; None if nothing.
+
+    A letter that is several tokens may come to stand at another of them: that one is written again.
+    """
     exists = before.canvas.attend[row]
     old, new = before.ids[row][exists], after.ids[row][exists]
     remasked = (old != new) & (new == specials.mask)
@@ -165,21 +178,39 @@ def event(
     changed = ((old != new) | rewritten) & (new != specials.mask)
     if not bool((changed | remasked).any()):
         return None
-    ids = new[changed].tolist()
-    places = changed.nonzero()[:, 0].tolist()
-    sure = after.confidence[row][exists][changed].tolist()
-    ends = specials.ends(new[changed]).tolist()
+    ids, ends = new[changed].tolist(), specials.ends(new[changed]).tolist()
+    shown = ["" if end else piece for piece, end in zip(pieces(ids), ends, strict=True)]
+    gone = old[changed | remasked]
+    if any(ends) or bool(specials.ends(gone).any()) or not is_whole(pieces([*gone.tolist(), *ids])):
+        earlier, later = (_shown(one, row, pieces, specials) for one in (before, after))
+        moved = [a != b for a, b in zip(earlier, later, strict=True)]
+        changed |= torch.tensor(moved) & (new != specials.mask)
+        shown = [later[place] for place in changed.nonzero()[:, 0].tolist()]
     return Event(
         step=int(after.step[row]),
         time=round(float(after.time[row]), 6),
         commits=tuple(
-            Commit(position=place, id=token, piece="" if end else piece, confidence=_rounded(p))
-            for place, token, piece, end, p in zip(
-                places, ids, pieces(ids), ends, sure, strict=True
+            Commit(position=place, id=token, piece=piece, confidence=_rounded(p))
+            for place, token, piece, p in zip(
+                changed.nonzero()[:, 0].tolist(),
+                new[changed].tolist(),
+                shown,
+                after.confidence[row][exists][changed].tolist(),
+                strict=True,
             )
         ),
         remasked=tuple(remasked.nonzero()[:, 0].tolist()),
     )
+
+
+def _shown(frame: Frame, row: int, pieces: Pieces, specials: Specials) -> list[str]:
+    """The pieces of a row, each letter at the token that came last; given ones came first."""
+    exists = frame.canvas.attend[row]
+    ids, fixed = frame.ids[row][exists], ~frame.canvas.editable[row][exists]
+    written = frame.committed[row][exists].masked_fill(fixed, -2).tolist()
+    nothing = specials.ends(ids) & ~fixed
+    found = zip(pieces(ids.tolist()), nothing.tolist(), strict=True)
+    return spelled(["" if end else piece for piece, end in found], written)
 
 
 def _rounded(confidence: float) -> float:

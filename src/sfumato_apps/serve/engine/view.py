@@ -82,7 +82,7 @@ class View:
             control = self._vocabulary.control
             self._slots[entry] = happening.opened
             self._pieces[entry] = [
-                "" if slot.id in control and slot.piece is not None else slot.piece
+                "" if slot.id in control and slot.piece is not None else slot.shown
                 for slot in happening.opened
             ]
         slots, pieces = self._slots[entry], self._pieces[entry]
@@ -90,7 +90,7 @@ class View:
             for position in happening.event.remasked:
                 pieces[position] = None
             for commit in happening.event.commits:
-                pieces[commit.position] = commit.piece
+                pieces[commit.position] = commit.shown
         own = [piece for slot, piece in zip(slots, pieces, strict=True) if not slot.locked]
         shown = pieces if entry.job.whole else own
         text = "".join(GAP if piece is None else piece for piece in shown)

@@ -119,8 +119,14 @@ def written_tokens(outcome: Outcome, vocabulary: Vocabulary) -> list[tuple[str, 
     for slot, token, sure in run:
         if not slot.locked and token not in ends:
             known = 0.0 if math.isnan(sure) else sure
-            found.append((vocabulary.pieces([token])[0], math.log(max(known, 1e-30))))
+            piece = _without_halves(vocabulary.pieces([token])[0])
+            found.append((piece, math.log(max(known, 1e-30))))
     return found
+
+
+def _without_halves(piece: str) -> str:
+    """A piece as Unicode: half a letter is one of its own."""
+    return piece.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def chat_logprobs(tokens: Sequence[tuple[str, float]]) -> Json:

@@ -6,11 +6,13 @@
  *   {"step": 1, "time": 0.98, "set": [[position, id, piece, confidence]], "remask": [position]}
  *   {"text": "…", "passes": 9}
  *
- * @typedef {{piece: ?string, sure: number, at: number}} Cell  piece is null for haze, "" for nothing
+ * @typedef {{piece: ?string, sure: number, at: number, half?: boolean}} Cell  piece is null for haze, "" for
+ *   nothing; half: a token that is a part of a letter which stands elsewhere, or is not complete
  * @typedef {{head: Object, steps: Object[], end: ?Object, states: Cell[][]}} Trace
  */
 
 export const FORMAT = "sfumato-trace/2";
+const HALF = "\ufffd";
 const CONTROL = /^(\[\w+\]|<[^<>\s]+>)$/;
 
 /**
@@ -22,38 +24,20 @@ const CONTROL = /^(\[\w+\]|<[^<>\s]+>)$/;
 export function opened(head, given = "") {
   if (head.format !== FORMAT) throw new Error(`expected a trace of ${FORMAT}, got ${head.format}`);
   const named = (piece) => CONTROL.test(piece.trim()) && !given.includes(piece.trim());
-  const first = head.tokens.map(({ piece, locked }) => ({
-    piece: piece !== null && named(piece) ? "" : piece,
-    sure: Number(locked),
-    at: 0,
-  }));
-  return { head, steps: [], end: null, states: [respelled(first, head.tokens, given)] };
+  const shown = (piece) => (piece !== null && named(piece) ? "" : piece);
+  const first = head.tokens.map(({ piece, locked }) =>
+    (locked ? { piece: shown(piece), sure: 1, at: 0 } : cell(shown(piece), 0, 0)));
+  return { head, steps: [], end: null, states: [first] };
 }
 
-/**
- * Cells whose given runs are spelled as the text spells them. A letter may be several tokens, its
- * bytes, and each of them alone is only "\ufffd"; a letter takes two to four.
- */
-function respelled(cells, tokens, text) {
-  for (let start = 0, stop; start < tokens.length; start = stop + 1) {
-    for (stop = start; tokens[stop]?.locked; ) stop += 1;
-    const run = cells.slice(start, stop).map(({ piece }) => piece).join("");
-    if (!run.includes("\ufffd")) continue;
-    const letters = (part) => `[^]{${Math.ceil(part.length / 4)},${Math.ceil(part.length / 2)}}?`;
-    const pattern = run.split(/(\ufffd+)/).map((part) =>
-      (part.startsWith("\ufffd") ? letters(part) : part.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"))).join("");
-    const found = new RegExp(pattern, "u").exec(text);
-    if (!found) continue;
-    for (let i = start; i < stop; i++) cells[i] = { ...cells[i], piece: i === start ? found[0] : "" };
-  }
-  return cells;
-}
+/** A cell; a part of a letter that another token completes is shown as nothing. */
+const cell = (piece, sure, at) => (piece === HALF ? { piece: "", half: true, sure, at } : { piece, sure, at });
 
 /** The cells after a step. */
 export function applied(cells, event) {
   const now = cells.slice();
-  for (const place of event.remask) now[place] = { piece: null, sure: 0, at: event.step };
-  for (const [place, , piece, sure] of event.set) now[place] = { piece, sure, at: event.step };
+  for (const place of event.remask) now[place] = cell(null, 0, event.step);
+  for (const [place, , piece, sure] of event.set) now[place] = cell(piece, sure, event.step);
   return now;
 }
 
@@ -114,7 +98,7 @@ export function progress(trace, step) {
 export function facts(trace) {
   if (!trace.end) return "";
   const last = trace.states.at(-1);
-  const written = last.filter((cell, i) => !trace.head.tokens[i].locked && cell.piece).length;
+  const written = last.filter(({ piece, half }, i) => !trace.head.tokens[i].locked && (piece || half)).length;
   const again = trace.steps.reduce((sum, event) => sum + event.remask.length, 0);
   const { passes } = trace.end;
   const parts = [`${passes} forward ${passes === 1 ? "pass" : "passes"}`, `${written} tokens written`];
