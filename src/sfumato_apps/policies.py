@@ -32,6 +32,7 @@ FLOAT32 = "float32"
 DECODING = Decoding()
 _STEPS, _LATENT_STEPS = 64, 20
 _LATENT = {"steps", "temperature", "solver"}
+_OF_MASKS = ("threshold", "block", "no_repeat", "refresh", "reach", "tuned")
 _PACE = ("steps", "threshold", "order", "refresh", "reach")
 
 
@@ -108,17 +109,10 @@ def policy_of(
     )
     threshold, size, repeat = decoding.threshold, decoding.block, decoding.no_repeat
     if not marks_noise(model.process, specials_of(model.vocabulary)):
-        masked = {
-            "threshold": threshold,
-            "block": size or None,
-            "no-repeat": repeat,
-            "refresh": decoding.refresh,
-            "reach": decoding.reach,
-            "guidance": guidance,
-            "tuned": decoding.tuned,
-        }
-        given = [f"--{name}" for name, value in masked.items() if value is not None]
-        if given:
+        masked = {name: getattr(decoding, name) for name in _OF_MASKS}
+        masked |= {"block": size or None, "guidance": guidance}
+        named = (name.replace("_", "-") for name, value in masked.items() if value is not None)
+        if given := [f"--{name}" for name in named]:
             raise UsageError(f"{', '.join(given)}: only for models of masked noise")
         return Ancestral(process=model.process, steps=decoding.steps or _STEPS, tokens=tokens)
     steps = decoding.steps or _STEPS
@@ -133,6 +127,20 @@ def policy_of(
         context=context_of(decoding.refresh, decoding.reach),
     )
     return policy if decoding.tuned is None else at_tuned_pace(policy, decoding)
+
+
+def options_of(model: Checkpoint | LatentCheckpoint) -> frozenset[str]:
+    """The options of the command line that a model has a use for: fields of `Decoding`, guidance.
+
+    Args:
+        model: what writes.
+    """
+    every = {one.name for one in fields(Decoding)}
+    if isinstance(model, LatentCheckpoint):
+        return frozenset(_LATENT | {"guidance"})
+    if marks_noise(model.process, specials_of(model.vocabulary)):
+        return frozenset((every - {"solver"}) | {"guidance"})
+    return frozenset(every - {"solver", "order", *_OF_MASKS})
 
 
 def at_tuned_pace(policy: DecodingPolicy, decoding: Decoding) -> DecodingPolicy:

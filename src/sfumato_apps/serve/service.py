@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
 
+from sfumato.models.latent.storage import LatentCheckpoint
+from sfumato_apps.policies import options_of
 from sfumato_apps.serve.engine.engine import Engine
 from sfumato_apps.serve.engine.job import Job, Look, Outcome
 from sfumato_apps.serve.engine.mailbox import Mailbox, Update
@@ -43,6 +45,13 @@ class Service:
     def names(self) -> tuple[str, ...]:
         """What clients may call the model."""
         return tuple(dict.fromkeys((self.name, ALIAS)))
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What kind of model it is, and which options of a request it has a use for."""
+        taken = [one for one in Writing.model_fields if one in options_of(self.model)]
+        latent = isinstance(self.model, LatentCheckpoint)
+        return {"kind": "latent" if latent else "tokens", "takes": taken}
 
     def check_name(self, name: str | None) -> None:
         """Makes sure that a request means the model that is there.

@@ -15,7 +15,8 @@ const NAMES = { write: "Write", edit: "Edit", rank: "Rank", runs: "Runs" };
 const THEMES = { system: "As the system", light: "Light", dark: "Dark" };
 const TOKEN = "sfumato.token";
 
-const store = createStore({ theme: recall("theme", "system"), model: null, gone: false });
+const store = createStore({ theme: recall("theme", "system"), model: null, kind: "tokens", takes: null,
+  gone: false });
 const api = createApi({ token: () => sessionStorage.getItem(TOKEN), refused: newToken,
   lost: () => store.set("gone", true) });
 const stage = document.getElementById("stage"), made = {};

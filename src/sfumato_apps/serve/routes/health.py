@@ -17,7 +17,8 @@ def routes(service: Service) -> APIRouter:
     router = APIRouter()
 
     def card(name: str) -> dict[str, Any]:
-        return {"id": name, "object": "model", "created": 0, "owned_by": "sfumato"}
+        named = {"id": name, "object": "model", "created": 0, "owned_by": "sfumato"}
+        return {**named, **service.about}
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:

@@ -12,7 +12,8 @@ export function watchServer({ api, store, node }) {
     clearTimeout(timer);
     try {
       const { data } = await api.get("/v1/models");
-      store.set("model", data[0]?.id ?? "");
+      const [{ id = "", kind = "tokens", takes = null } = {}] = data;
+      for (const [name, value] of Object.entries({ model: id, kind, takes })) store.set(name, value);
       store.set("gone", false);
     } catch (error) {
       if (error.status) store.set("gone", false);

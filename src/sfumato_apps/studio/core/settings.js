@@ -24,16 +24,19 @@ const FIELDS = {
   n: { label: "Texts", usual: 1, min: 1, max: 8, step: 1, about: "written side by side" },
 };
 
+const DECODING = new Set(["steps", "order", "temperature", "top_p", "block"]); // not every model takes all
+
 /**
  * A panel of controls whose values are kept in the browser.
  * @param {string} name under which they are kept
  * @param {string[]} fields which of the controls
  * @param {Object<string, any>} [usual] values at first, instead of the usual ones
- * @returns {{node: HTMLElement, values: function(): Object, set: function, summary: function}}
+ * @returns {{node: HTMLElement, values: function(): Object, set: function, only: function, summary: function}}
  */
 export function createSettings(name, fields, usual = {}) {
   const first = Object.fromEntries(fields.map((one) => [one, usual[one] ?? FIELDS[one].usual]));
   const values = { ...first }, shown = {}, kept = recall(name, {});
+  let taken = null;
   for (const one of fields) if (valid(one, kept[one])) values[one] = kept[one];
 
   function set(field, value) {
@@ -44,6 +47,13 @@ export function createSettings(name, fields, usual = {}) {
     keep(name, values);
   }
 
+  /** Leaves the controls that a model takes, of those that say how it writes; all if that is not known. */
+  function only(names) {
+    taken = names;
+    fields.forEach((field, i) => { rows[i].hidden = !used(field); });
+  }
+
+  const used = (field) => !taken || !DECODING.has(field) || taken.includes(field);
   const summary = () => [
     values.steps && `${values.steps} steps`,
     values.temperature !== undefined && `temperature ${values.temperature}`,
@@ -57,7 +67,8 @@ export function createSettings(name, fields, usual = {}) {
     h("summary", {}, h("span", {}, "How to write"), brief),
     h("div", { class: "fields" }, rows, again));
   fields.forEach((field) => shown[field](values[field]));
-  return { node, values: () => ({ ...values }), set, summary };
+  const given = () => Object.fromEntries(fields.filter(used).map((field) => [field, values[field]]));
+  return { node, values: given, set, only, summary };
 }
 
 /** The fields of a request from the values of the controls. */

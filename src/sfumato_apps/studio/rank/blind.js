@@ -12,7 +12,7 @@ const PROMPTS = "The Golden Curry is\nNear the river,\nThe Eagle is a\nThe Wrest
 const PAUSE = 900; // ms that the names are seen after a vote
 
 /** The mode: `node` for the page, `aside` for its controls. */
-export function createBlind({ api }) {
+export function createBlind({ api, known }) {
   const ways = { a: createSettings("blind-a", FIELDS), b: createSettings("blind-b", FIELDS, { temperature: 1.2 }) };
   const notice = createNotice(), meter = createMeter();
   const prompts = h("textarea", { class: "prompts", rows: 5, id: "prompts", value: recall("prompts", PROMPTS),
@@ -30,11 +30,15 @@ export function createBlind({ api }) {
     h("label", { class: "field", for: "prompts" }, "Beginnings, one a line"), prompts);
   sides.forEach(hazed);
   let shown = null, stopped = null, busy = false;
-  for (const { node: panel } of Object.values(ways)) panel.open = true;
+  for (const { node: panel, only } of Object.values(ways)) {
+    panel.open = true;
+    known.on("takes", only);
+  }
 
   const nameOf = (way) => {
     const { steps, order, temperature, block } = ways[way].values();
-    return `${steps} steps, ${order}, temperature ${temperature}, blocks ${block}`;
+    const blocks = block === undefined ? null : `blocks ${block}`;
+    return [`${steps} steps`, order, `temperature ${temperature}`, blocks].filter(Boolean).join(", ");
   };
   const names = () => ({ a: nameOf("a"), b: nameOf("b") });
 

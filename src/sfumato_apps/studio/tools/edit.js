@@ -64,7 +64,7 @@ export function createEdit({ api, store }) {
     status.classList.toggle("on", lock);
     const { n } = settings.values(), ways = n > 1 ? `Write ${n} ways` : "Write";
     if (!stopped) go.textContent = any ? ways : "Find what does not fit";
-    go.disabled = !text.trim();
+    go.disabled = !text.trim() || (latent() && !any); // finding needs a model that edits
   }
 
   function show() {
@@ -172,12 +172,16 @@ export function createEdit({ api, store }) {
   function request({ text, marks }, values) {
     const { n, seed } = values, common = { model: "sfumato", n, seed, ...decodingOf(values) };
     if (!marks.length) return ["/v1/edit", { ...common, text, spans: null }];
-    if (marks.some(({ kind }) => kind === "hole")) return ["/v1/infill", { ...common, parts: partsOf(text, marks) }];
+    if (filling(marks)) return ["/v1/infill", { ...common, parts: partsOf(text, marks) }];
     return ["/v1/edit", { ...common, text, spans: spansOf(text, marks) }];
   }
 
+  /** Latent models fill and do not edit: what is to be rewritten is a hole for them. */
+  const latent = () => store.get("kind") === "latent";
+  const filling = (marks) => marks.length > 0 && (latent() || marks.some(({ kind }) => kind === "hole"));
+
   function runOf({ text, marks }, values) {
-    if (marks.some(({ kind }) => kind === "hole")) return { kind: "fill", text: bracedOf(text, marks), values };
+    if (filling(marks)) return { kind: "fill", text: bracedOf(text, marks), values };
     return { kind: "edit", text, spans: marks.length ? spansOf(text, marks) : null, values };
   }
 
@@ -281,6 +285,8 @@ export function createEdit({ api, store }) {
 
   state("text");
   store.on("model", (model) => share.of(model));
+  store.on("takes", settings.only);
+  store.on("kind", refresh);
   return { node, key, enter: () => surface.fit(), leave: () => stage.player.trace && stage.player.play(false),
     take: (text) => { first = text; lock = false; history.push({ text, marks: [] }); close(); } };
 }

@@ -16,10 +16,10 @@ const FIELDS = ["n", "temperature", "top_p", "steps", "block", "length", "seed"]
 const identity = () => `c${Math.random().toString(36).slice(2, 10)}`;
 
 /** The tool. */
-export function createRank({ api }) {
+export function createRank({ api, store: known }) {
   const settings = createSettings("rank", FIELDS, { n: 4, temperature: 0.9 });
   const notice = createNotice(), list = createList(changed);
-  const others = { images: createPictures({ api }), blind: createBlind({ api }) };
+  const others = { images: createPictures({ api }), blind: createBlind({ api, known }) };
   const kept = createKept({ api, again, failed: (error) => notice.failed(error, kept.load) });
   let draft = recall("draft", { prompt: "", items: [] }), stopped = null, canvases = new Map();
 
@@ -179,6 +179,7 @@ export function createRank({ api }) {
     return first.focus(), true;
   }
 
+  known.on("takes", settings.only);
   show(draft.items);
   const enter = () => mode([recall("mode", "order")].find((name) => name in others) ?? "order");
   return { node, key, enter, take: (asked, texts) => {

@@ -166,6 +166,7 @@ export function createWrite({ api, store, hand }) {
 
   state("compose");
   store.on("model", (model) => share.of(model));
+  store.on("takes", settings.only);
   return { node, key, enter: () => { if (node.dataset.state === "compose") typed(), prompt.focus(); },
     leave: () => stage.player.trace && stage.player.play(false),
     take: (value) => { prompt.value = value; compose(); } };
