@@ -75,6 +75,16 @@ def runs(page: Page, size: str) -> None:
     page.locator(".chart").nth(1).wait_for()
 
 
+def frontier(page: Page, size: str) -> None:
+    """The newest frontier alone."""
+    page.goto("#runs")
+    page.locator(".result .dot").first.wait_for()
+    while page.locator(".trainings input:checked").count():
+        page.locator(".trainings input:checked").first.click()
+    top = 0 if size == "desktop" else page.locator(".result").bounding_box()["y"] - 110
+    page.evaluate("(top) => { document.activeElement.blur(); scrollTo(0, top); }", top)
+
+
 def _set(page: Page, tool: str, **controls: str) -> None:
     for name, value in controls.items():
         page.locator(f"#{tool}-{name}").evaluate(
@@ -91,7 +101,7 @@ def _pause(page: Page, *, steps: int) -> None:
 
 
 SCENES: dict[str, Callable[[Page, str], None]] = {
-    one.__name__: one for one in (write, edit, rank, runs)
+    one.__name__: one for one in (write, edit, rank, runs, frontier)
 }
 
 

@@ -131,10 +131,16 @@ def test_images_alone_are_a_set_with_a_typed_caption(page: Any, show: Show) -> N
         page.get_by_role("button", name="Keep this order").locator("visible=true").click()
     assert sent.value.post_data_json == row("что угодно", "b.png", "c.png", ranks=[1, 2])
     page.locator(".pictures .candidate").first.wait_for(state="detached")
+    show(image("d.png"), image("e.png"))
+    assert order(page) == ["d.png", "e.png"]
 
 
 def test_missing_and_broken_images_are_said_and_nothing_is_kept(page: Any, show: Show) -> None:
-    show(lines(row("x", *NAMES[:2], ranks=[2, 1])), image("0-2.png"))
+    other = {"name": "not.png", "mimeType": "image/png", "buffer": b"no image"}
+    show(lines(row("w", "not.png", "0-2.png"), row("x", *NAMES[:2], ranks=[2, 1])), other)
+    page.get_by_text("not.png cannot be shown.").wait_for()
+    page.get_by_role("button", name="Skip").click()
+    show(image("0-2.png"))
     page.get_by_text("1 of 2 images are not here yet").wait_for()
     keep = page.get_by_role("button", name="Keep this order").locator("visible=true")
     assert keep.is_disabled()

@@ -54,15 +54,16 @@ export function createPictures({ api }) {
   /** Files of the reader: rows, images, or both. */
   async function take(found) {
     notice.clear();
-    for (const file of found.filter(isPicture)) hold(placeOf(file), file);
+    const pictures = found.filter(isPicture);
+    for (const file of pictures) hold(placeOf(file), file);
     try {
       const given = found.filter(isRows), usual = given.filter(({ name }) => name === USUAL);
       const rows = given.length > 1 && usual.length ? usual : given; // exported rankings may lie beside it
       if (rows.length > 1) throw new Error(`Expected one file of rows, got ${rows.map(placeOf).join(", ")}.`);
       if (rows.length) await load(setsOf(await rows[0].text()), await known());
-      else if (own || at >= sets.length) loose();
+      else if (!pictures.length) notice.say("No image is among these files.");
+      else if (own || at >= sets.length) loose(pictures.map(placeOf));
       else show(items);
-      if (!rows.length && !found.some(isPicture)) notice.say("No image is among these files.");
     } catch (error) {
       notice.failed(error, () => take(found));
     }
@@ -81,15 +82,13 @@ export function createPictures({ api }) {
   }
 
   /** Images without rows are one set, of a caption that is typed. */
-  function loose() {
-    const paths = [...files.keys()];
-    if (!paths.length) return;
-    sets = [{ prompt: caption.value, paths, ranks: null }];
+  function loose(names) {
+    const fresh = [...new Set(names)].filter((name) => !items.some(({ text }) => text === name));
+    const next = [...items, ...fresh.map((name) => ({ id: name, text: name, tied: false }))];
+    sets = [{ prompt: caption.value, paths: next.map(({ text }) => text), ranks: null }];
     own = true;
     at = 0;
-    const before = items.filter(({ text }) => files.has(text)), fresh = paths.filter((path) =>
-      !before.some(({ text }) => text === path));
-    show([...before, ...fresh.map((path) => ({ id: path, text: path, tied: false }))]);
+    show(next);
   }
 
   /** Sets that were ranked before. */
@@ -109,6 +108,7 @@ export function createPictures({ api }) {
   function go(to) {
     at = to;
     figures.clear();
+    broken.clear();
     const set = sets[at];
     caption.value = set?.prompt ?? "";
     grow();
@@ -158,6 +158,7 @@ export function createPictures({ api }) {
     if (held === null) return h("p", { class: "missing" }, item.text);
     if (!figures.has(id)) {
       const image = h("img", { src: files.get(held), alt: item.text, draggable: "false", onerror: () => {
+        if (!figures.get(id)?.contains(image)) return; // another set is there by now
         broken.add(id);
         figures.set(id, h("p", { class: "missing" }, `${item.text} cannot be shown.`));
         show(items);
