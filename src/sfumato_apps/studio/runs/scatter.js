@@ -4,7 +4,7 @@ import { h, s } from "../play/dom.js";
 import { WIDE, frame, short } from "./frame.js";
 import { frontierOf, staircase } from "./result.js";
 
-const HIGH = 300, LETTER = 6.4, LINE = 13, LONGEST = 22; // units of the picture; letters of a name
+const HIGH = 300, LETTER = 7, LINE = 13, LONGEST = 22; // units of the picture; letters of a name
 
 /** What a result of `sfumato frontier` shows. */
 export function frontier(result) {
@@ -23,7 +23,8 @@ function figure(title, xLabel, yLabel, models) {
   const corners = staircase(models).map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ");
   const dots = models.map(({ x: a, y: b, colour, front }) =>
     s("circle", { cx: x(a), cy: y(b), r: 5, class: `dot c${colour}${front ? "" : " beaten"}` }));
-  const names = labels(models.map((one) => ({ ...one, left: x(one.x), top: y(one.y) })), foot);
+  const names = labels(models.map((one) => ({ name: one.name, left: x(one.x), top: y(one.y),
+    wide: one.xSpan.map(x), high: one.ySpan.map(y).reverse() })), foot);
   const said = spoken(title, xLabel, yLabel, models);
   const picture = s("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": said }, ...parts,
     s("polyline", { points: corners, class: "border" }), ...spans, ...dots, ...names);
@@ -33,7 +34,8 @@ function figure(title, xLabel, yLabel, models) {
 
 /** Names beside their points, where they meet no other. */
 function labels(points, foot) {
-  const taken = points.map(({ left, top }) => [left - 6, top - 6, left + 6, top + 6]);
+  const taken = points.flatMap(({ left, top, wide, high }) => [[left - 6, top - 6, left + 6, top + 6],
+    [wide[0], top - 1, wide[1], top + 1], [left - 1, high[0], left + 1, high[1]]]);
   const meets = ([a, b, c, d]) => taken.some(([e, f, g, i]) => a < g && e < c && b < i && f < d);
   return points.map(({ name, left, top }) => {
     const text = name.length > LONGEST ? `${name.slice(0, LONGEST - 1)}…` : name, wide = text.length * LETTER;
