@@ -27,6 +27,7 @@ from sfumato_apps.judging.sharing import lines_of
 from sfumato_apps.judging.ways import WayPlan
 from sfumato_apps.notes import Notes
 
+_FILES = ("table.md", "frontier.svg", "frontier.json")
 _AT_ONCE = 16
 
 
@@ -101,7 +102,7 @@ def follow(plan: FrontierPlan) -> None:
         row |= {"div_span": place.y_span, "front": place.front, "chance": place.chance}
         print(json.dumps({"model": place.label, **row}, ensure_ascii=False))
     _keep(plan, places, rows, groups)
-    notes.say(", ".join(str(plan.out / name) for name in ("table.md", "frontier.svg")))
+    notes.say(", ".join(str(plan.out / name) for name in _FILES))
 
 
 def _written(plan: FrontierPlan, name: str, model: str, opened: Aligned) -> Texts:
@@ -207,12 +208,9 @@ def _keep(
         for place, group, row in zip(places, groups, rows, strict=True)
     ]
     whole = {"format": FORMAT, **axes, "models": models}
-    texts = {
-        "table.md": _table(places, rows),
-        "frontier.svg": svg.standalone(plot),
-        "frontier.json": json.dumps(whole, ensure_ascii=False, indent=1) + "\n",
-    }
-    for name, text in texts.items():
+    raw = json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
+    texts = (_table(places, rows), svg.standalone(plot), raw)
+    for name, text in zip(_FILES, texts, strict=True):
         (plan.out / name).write_text(text, encoding="utf-8")
 
 
