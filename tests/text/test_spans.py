@@ -14,6 +14,7 @@ from sfumato.errors import UsageError
 from sfumato.text.batching import encode, prompt_ids
 from sfumato.text.records import PairRecord
 from sfumato.text.spans import (
+    begun,
     close_spans,
     cut,
     join_neighbours,
@@ -128,6 +129,32 @@ def test_what_is_outside_comes_back_byte_for_byte(
             pattern += blank if gone[index] else (core if old[:1].isspace() else new) + " *"
     assert re.fullmatch(pattern, joined, re.DOTALL), (pattern, joined)
     assert without(text, ()) == text
+
+
+@given(case=spanned(), written=st.lists(TEXTS, min_size=5, max_size=5), size=st.integers(0, 40))
+@settings(max_examples=150)
+def test_how_a_text_begins_holds_whatever_follows(
+    case: tuple[str, list[tuple[int, int]]], written: list[str], size: int
+) -> None:
+    """For every span that may be under way, and any beginning of what it becomes."""
+    text, pairs = case
+    spans = merge_spans(text, pairs)
+    whole = put(text, spans, written[: len(spans)])
+    for count in range(1, len(spans) + 1):
+        new = [*written[: count - 1], written[count - 1][:size]]
+        assert whole.startswith(begun(text, spans[:count], new))
+
+
+def test_the_first_ids_of_a_row_give_how_its_text_begins() -> None:
+    words = vocabularies.byte_level()
+    opening = open_spans("the quick fox. The dog.", [(4, 9), (19, 22)], words, extra=0)
+    (first, _), (last, _) = opening.fill.holes
+    row = opening.fill.canvas.ids[0].tolist()
+    row[first] = words.encode(" lazy")[0]
+    assert close_spans(opening, row[:first], words) == "the"
+    assert close_spans(opening, row[: first + 1], words).startswith("the l")
+    row[first : opening.fill.holes[0][1]] = [words.pad] * (opening.fill.holes[0][1] - first)
+    assert close_spans(opening, row[:last], words) == "the fox. The"
 
 
 @pytest.mark.parametrize("name", vocabularies.SMALL)

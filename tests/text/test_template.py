@@ -191,7 +191,27 @@ def test_the_first_hole_begins_without_a_space(words: Vocabulary) -> None:
     assert fill_texts(fill, row, words) == ("the",)
 
 
-def test_a_row_of_another_canvas_is_refused(words: Vocabulary) -> None:
-    fill = compose_fill("the {2}", words)
-    with pytest.raises(UsageError, match="a row of 1 ids does not belong"):
-        join_fill(fill, [words.eos], words)
+@given(
+    first=literals,
+    parts=st.lists(st.tuples(sizes, literals), min_size=1, max_size=3),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=30)
+def test_the_first_ids_of_a_row_give_how_its_text_begins(
+    words: Vocabulary, first: str, parts: list[tuple[int | None, str]], seed: int
+) -> None:
+    """But for half a character at the end; and all literals before the first hole that is open."""
+    text = escape_braces(first)
+    for slots, literal in parts:
+        text += ("{}" if slots is None else f"{{{slots}}}") + escape_braces(literal)
+    fill = compose_fill(text, words, free_slots=3)
+    draw = random.Random(seed)
+    row = fill.canvas.ids[0].tolist()
+    for start, stop in fill.holes:
+        row[start:stop] = [draw.randrange(words.size) for _ in range(start, stop)]
+    whole = join_fill(fill, row, words)
+    for size in range(len(row)):
+        begun = join_fill(fill, row[:size], words)
+        assert whole.startswith(begun.rstrip("\ufffd"))
+        done = sum(stop <= size for _, stop in fill.holes)
+        assert len(begun) >= sum(map(len, fill.literals[: done + 1]))

@@ -20,19 +20,52 @@ def trimmed(prefix: str, middle: str, suffix: str) -> str:
         >>> trimmed("f(", "g(x)", ")")
         'g(x)'
     """
-    blank = len(suffix) - len(suffix.lstrip())
-    line = suffix[: suffix.find("\n", blank) + 1] or suffix
-    if len(line.strip()) >= _LEAST_OVERLAP and line in middle:
-        middle = middle[: middle.index(line)]
+    middle = _before_line(middle, suffix)
     for size in range(min(len(middle), len(suffix)), 0, -1):
         if middle.endswith(suffix[:size]) and _telling(suffix[:size]):
             middle = middle[: len(middle) - size]
             break
-    core = middle if prefix[-1:].isspace() else middle.lstrip(" ")
+    return _after(prefix, middle)
+
+
+def begun(prefix: str, middle: str, suffix: str) -> str:
+    """How `trimmed` begins for a middle of which this is the beginning, whatever follows.
+
+    What may turn out to repeat the prefix or the suffix waits.
+
+    Example:
+        >>> begun("the cat", " sat on the m", " on the mat."), begun("A tall man", "A t", "")
+        (' sat', '')
+    """
+    middle = _before_line(middle, suffix)
+    sizes = range(min(len(middle), len(suffix)), 0, -1)
+    held = next((size for size in sizes if middle.endswith(suffix[:size])), 0)
+    middle = middle[: len(middle) - held]
+    core = _core(prefix, middle)
+    repeats = 0 <= prefix.find(core) < len(prefix) - len(core)
+    return "" if repeats else _after(prefix, middle)
+
+
+def _before_line(middle: str, suffix: str) -> str:
+    """A middle up to where it goes on as the suffix does."""
+    blank = len(suffix) - len(suffix.lstrip())
+    line = suffix[: suffix.find("\n", blank) + 1] or suffix
+    if len(line.strip()) >= _LEAST_OVERLAP and line in middle:
+        return middle[: middle.index(line)]
+    return middle
+
+
+def _after(prefix: str, middle: str) -> str:
+    """A middle without the end of the prefix, if that is how it begins."""
+    core = _core(prefix, middle)
     for size in range(min(len(core), len(prefix)), 0, -1):
         if core.startswith(prefix[-size:]) and _telling(prefix[-size:]):
             return core[size:]
     return middle
+
+
+def _core(prefix: str, middle: str) -> str:
+    return middle if prefix[-1:].isspace() else middle.lstrip(" ")
 
 
 def _telling(overlap: str) -> bool:

@@ -112,12 +112,16 @@ def close_spans(opening: Opening, ids: Sequence[int], vocabulary: Vocabulary) ->
 
     Args:
         opening: what `open_spans` made.
-        ids: the written row of the canvas, one id a position.
+        ids: the written row of the canvas, one id a position. Of the first positions alone: how the
+            text begins, whatever is written at the others.
         vocabulary: ids to text.
     """
     holes = opening.fill.holes
-    written = [vocabulary.continuation(ids[start:stop]) for start, stop in holes]
-    return put(opening.source, opening.spans, written)
+    over = opening.fill.holes_within(len(ids))
+    written = [vocabulary.continuation(ids[start:stop]) for start, stop in holes[: over + 1]]
+    if over == len(holes):
+        return put(opening.source, opening.spans, written)
+    return begun(opening.source, opening.spans[: over + 1], written)
 
 
 def put(text: str, spans: Sequence[Span], written: Sequence[str]) -> str:
@@ -142,6 +146,28 @@ def put(text: str, spans: Sequence[Span], written: Sequence[str]) -> str:
             left, right = _healed(out[-1:], old, literal[:1])
             out = out[: len(out) - left] + literal[right:]
     return out
+
+
+def begun(text: str, spans: Sequence[Span], written: Sequence[str]) -> str:
+    """How a text begins while the last of its spans is being written, whatever follows.
+
+    Spaces at the end wait: a span that becomes nothing takes one along.
+
+    Args:
+        text: as typed.
+        spans: sorted and apart from each other, up to the one that is being written.
+        written: the new text of each; of the last one, its beginning.
+
+    Example:
+        >>> begun("a very old cat", [(2, 6), (7, 10)], ["", "yo"]), begun("a cat", [(2, 5)], [""])
+        ('a yo', 'a')
+    """
+    *over, (start, stop) = spans
+    *done, new = written
+    head = put(text[:start], over, done)
+    if new.strip(" "):
+        head += _seated(head[-1:], text[start:stop], new, text[stop : stop + 1])
+    return head.rstrip(" ")
 
 
 def without(text: str, spans: Iterable[Span]) -> str:

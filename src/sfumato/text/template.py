@@ -43,6 +43,10 @@ class Fill:
     literals: tuple[str, ...]
     holes: tuple[tuple[int, int], ...]
 
+    def holes_within(self, size: int) -> int:
+        """How many holes end within the first `size` positions of the canvas."""
+        return sum(stop <= size for _, stop in self.holes)
+
 
 def parse_holes(text: str) -> tuple[str | HoleSpec, ...]:
     """Splits a text into what is locked, without doubled braces, and its holes.
@@ -210,11 +214,9 @@ def join_fill(fill: Fill, ids: Sequence[int], vocabulary: Vocabulary) -> str:
 
     Args:
         fill: what `compose_fill` made.
-        ids: the filled row of the canvas, one id a position.
+        ids: the filled row of the canvas, one id a position. Of the first positions alone: how the
+            text begins, whatever is written at the others.
         vocabulary: ids to text.
-
-    Raises:
-        UsageError: the row has another length than the canvas.
 
     Example:
         >>> from sfumato.text.vocabulary import learn_vocabulary
@@ -225,20 +227,18 @@ def join_fill(fill: Fill, ids: Sequence[int], vocabulary: Vocabulary) -> str:
         >>> join_fill(fill, row, words)
         'the cat  sat'
     """
-    if len(ids) != fill.canvas.ids.shape[1]:
-        raise UsageError(
-            f"a row of {len(ids)} ids does not belong to a canvas of {fill.canvas.ids.shape[1]}"
-        )
     written = fill_texts(fill, ids, vocabulary)
-    return "".join(chain.from_iterable(zip_longest(fill.literals, written, fillvalue="")))
+    literals = fill.literals[: fill.holes_within(len(ids)) + 1]
+    return "".join(chain.from_iterable(zip_longest(literals, written, fillvalue="")))
 
 
 def fill_texts(fill: Fill, ids: Sequence[int], vocabulary: Vocabulary) -> tuple[str, ...]:
-    """What was written into each hole, as it stands in the joined text."""
+    """What was written into each hole that the row reaches, as it stands in the joined text."""
     texts: list[str] = []
     before = ""
     lossy = not _keeps_space(vocabulary)
-    for literal, (start, stop) in zip(fill.literals, fill.holes, strict=False):
+    literals = fill.literals[: fill.holes_within(len(ids)) + 1]
+    for literal, (start, stop) in zip(literals, fill.holes, strict=False):
         text = vocabulary.continuation(ids[start:stop])
         before += literal
         # The typed space before the hole already stands there, and a text begins with no space.
@@ -249,9 +249,7 @@ def fill_texts(fill: Fill, ids: Sequence[int], vocabulary: Vocabulary) -> tuple[
     return tuple(texts)
 
 
-def _alternate(
-    parts: Sequence[str | HoleSpec],
-) -> tuple[tuple[str, ...], tuple[HoleSpec, ...]]:
+def _alternate(parts: Sequence[str | HoleSpec]) -> tuple[tuple[str, ...], tuple[HoleSpec, ...]]:
     """Literals and holes in turn: one literal more than holes, empty ones where holes touch."""
     literals = [""]
     specs: list[HoleSpec] = []

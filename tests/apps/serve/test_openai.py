@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import openai
 import pytest
@@ -152,6 +153,45 @@ def test_a_suffix_asks_for_the_middle(client: openai.OpenAI) -> None:
     answer = client.completions.create(model="tiny", **asked)
     streamed = client.completions.create(model="tiny", **asked, stream=True)
     assert "".join(one.choices[0].text for one in streamed) == answer.choices[0].text
+
+
+class Reworked(Completion):
+    """Infill and edit answer as completions do, under names of their own."""
+
+    object: Literal["text_infill", "text_edit"]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "asked"),
+    [
+        ("/infill", Reworked, {"text": "The {4} is a {6} near {4}. {{x}}", "n": 2}),
+        (
+            "/edit",
+            Reworked,
+            {"text": "The Eagle is a pub. It is cheap.", "spans": [[15, 18], [26, 31]]},
+        ),
+        ("/fim/completions", Completion, {"prompt": PROMPT, "suffix": " pub.", "max_tokens": 12}),
+    ],
+)
+def test_what_is_filled_or_edited_comes_piece_by_piece(
+    client: openai.OpenAI, path: str, kind: type[Completion], asked: dict[str, object]
+) -> None:
+    """The pieces add up to the answer, and most texts come in several of them."""
+    pieces = []
+    for seed in range(3):
+        body = {**asked, "seed": seed, "steps": 64}
+        whole = client.post(path, cast_to=kind, body=body)
+        strict(kind, whole)
+        texts = [""] * len(whole.choices)
+        stream = openai.Stream[kind]
+        body["stream"] = True
+        for chunk in client.post(path, cast_to=kind, body=body, stream=True, stream_cls=stream):
+            strict(kind, with_reason(chunk))
+            for choice in chunk.choices:
+                pieces += [choice.text] if choice.text else []
+                texts[choice.index] += choice.text
+        assert texts == [one.text for one in whole.choices]
+    assert len(pieces) > 2 * 3 * len(texts)
 
 
 def test_every_slot_used_is_length(client: openai.OpenAI) -> None:

@@ -18,14 +18,15 @@ from sfumato.sampling.tasks.jobs import Model, Policy, Row, Watch, Work, policy_
 from sfumato.sampling.tasks.results import Infill, best_first
 from sfumato.sampling.trace import Sample
 from sfumato.text.canvas import Hole
-from sfumato.text.overlap import trimmed
+from sfumato.text.overlap import begun, trimmed
 from sfumato.text.template import Fill, fill_texts, lay_middle
 
 _WIDTHS = (4, 8, 12, 16, 24, 32, 48, 64)
 _SEAM = 3
 _LEAST_CONTEXT = 8
 
-Tidy = Callable[[str], str]
+# What becomes of a middle; of its beginning, if it is not whole, what is sure of that.
+Tidy = Callable[[str, bool], str]
 
 
 def fim(
@@ -105,8 +106,10 @@ def middles(
         UsageError: a length below 1, or a text that the model has no room for.
     """
 
-    def tidy(middle: str) -> str:
-        return trimmed(prefix, middle, suffix) if trim else middle
+    def tidy(middle: str, whole: bool) -> str:
+        if not trim:
+            return middle
+        return trimmed(prefix, middle, suffix) if whole else begun(prefix, middle, suffix)
 
     chosen = policy_for(model, policy, steps=length or _WIDTHS[-1], ban=ban)
     gap = _Gap(prefix=prefix, suffix=suffix, least=0)
@@ -164,8 +167,9 @@ def bridge(
     after = second if not second or second[0].isspace() else joint + second
     gap = _Gap(prefix=before, suffix=after, least=1)
 
-    def tidy(middle: str) -> str:
-        return trimmed(before, middle, after).strip()
+    def tidy(middle: str, whole: bool) -> str:
+        cut = trimmed if whole else begun
+        return cut(before, middle, after).strip()
 
     chosen = policy_for(model, policy, steps=length or _WIDTHS[-1], ban=ban)
     seeds = range(seed, seed + n)
@@ -200,26 +204,24 @@ class Between:
         work: for each seed a row of every width.
         gap: what stands on both sides.
         fills: the canvas of each width.
-        tidy: what becomes of a middle.
     """
 
     work: Work
     gap: _Gap
     fills: Sequence[Fill]
-    tidy: Tidy
 
     def best(self, model: Model, samples: Sequence[Sample], *, batch_size: int) -> list[Infill]:
         """For each seed the sample whose width fits best; with several, it takes passes."""
         each = len(self.fills)
         if each == 1:
-            return [_infill(one, self.gap, self.tidy) for one in samples]
+            return [_infill(one, self.gap) for one in samples]
         fits = _fits(model, samples, self.fills, batch_size)
         found = []
         for first in range(0, len(samples), each):
             group = range(first, first + each)
             best = max(group, key=fits.__getitem__)
             passes = sum(samples[i].passes for i in group) + each
-            found.append(_infill(replace(samples[best], passes=passes), self.gap, self.tidy))
+            found.append(_infill(replace(samples[best], passes=passes), self.gap))
         return found
 
 
@@ -231,12 +233,13 @@ def _between(
 
     def row(fill: Fill, seed: int) -> Row:
         def read(ids: Sequence[int]) -> str:
-            return fill_texts(fill, ids, model.vocabulary)[0]
+            whole = fill.holes_within(len(ids)) == 1
+            return tidy(fill_texts(fill, ids, model.vocabulary)[0], whole)
 
         return Row(canvas=fill.canvas, seed=seed, read=read)
 
     rows = [row(fill, seed) for seed in seeds for fill in fills]
-    return Between(work=Work(rows=rows, policy=policy), gap=gap, fills=fills, tidy=tidy)
+    return Between(work=Work(rows=rows, policy=policy), gap=gap, fills=fills)
 
 
 def _widths(model: Model, length: int | None) -> tuple[tuple[int, ...], int | None]:
@@ -284,12 +287,11 @@ def _fits(
     ]
 
 
-def _infill(sample: Sample, gap: _Gap, tidy: Tidy) -> Infill:
-    middle = tidy(sample.text)
-    text = gap.prefix + middle + gap.suffix
+def _infill(sample: Sample, gap: _Gap) -> Infill:
+    text = gap.prefix + sample.text + gap.suffix
     return Infill(
         text=text,
-        middle=middle,
+        middle=sample.text,
         seed=sample.seed,
         passes=sample.passes,
         trajectory=sample.trajectory,

@@ -84,7 +84,10 @@ Writer = Model | LatentModel
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Row:
-    """A canvas of one row, the seed to write it with, and how to read the text off its ids."""
+    """A canvas of one row, the seed to write it with, and how to read the text off its ids.
+
+    Of the first of its ids, `read` gives how the text begins, whatever is written after them.
+    """
 
     canvas: Canvas
     seed: int

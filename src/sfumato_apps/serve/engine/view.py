@@ -62,14 +62,18 @@ class View:
         return None
 
     def committed(self, entry: Entry, frame: Frame, row: int) -> str:
-        """The part of the text, after what was given, that will not change any more."""
-        if not self._settles or entry.job.whole:
+        """The part of the text, after the `head`, that will not change any more.
+
+        Nothing of a text whose policy takes tokens back, before it is over. Where locked text
+        stands between holes, it is settled up to the first hole that is not.
+        """
+        if not self._settles:
             return ""
         exists = frame.canvas.attend[row]
         ids = frame.ids[row][exists].tolist()
         pending = [*frame.pending[row][exists].tolist(), True].index(True)
         texts = [
-            entry.row.read([*ids[:size], *[self._vocabulary.pad] * (len(ids) - size)])
+            entry.row.read(ids[:size])
             for size in {pending, max(0, pending - self._lag * (pending < len(ids)))}
         ]
         whole = commonprefix(texts)  # noqa: RUF071  # characters, not paths
