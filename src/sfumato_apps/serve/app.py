@@ -28,6 +28,7 @@ from sfumato_apps.serve.wire.errors import refusal, refusal_of, refusal_of_field
 from sfumato_apps.serve.wire.replies import refused
 
 OPEN = "/healthz"
+END = "end"  # in the application's state: ends what is under way with an error
 _ENVELOPE = {"$ref": "#/components/schemas/Error"}
 _ERROR = {
     "type": "object",
@@ -85,9 +86,9 @@ def application(service: Service, rules: Rules, places: Places) -> ASGIApp:
     registry = registry_of(service.engine)
 
     @asynccontextmanager
-    async def running(_: FastAPI) -> AsyncIterator[None]:
+    async def running(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         service.engine.start()
-        yield
+        yield {END: service.engine.end}
         service.engine.stop()
 
     app = FastAPI(

@@ -19,7 +19,7 @@ from uvicorn.supervisors import Multiprocess
 from sfumato.errors import DataError, ResourceError, UsageError
 from sfumato_apps import studio
 from sfumato_apps.policies import open_writer
-from sfumato_apps.serve.app import OPEN, Places, application
+from sfumato_apps.serve.app import END, OPEN, Places, application
 from sfumato_apps.serve.engine.engine import Engine
 from sfumato_apps.serve.limits import Limits
 from sfumato_apps.serve.security import Rules, is_loopback, names_of
@@ -29,12 +29,16 @@ ENVIRONMENT = "SFUMATO_TOKEN"
 _ALIAS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 _HEADERS_WITHIN = 10.0  # seconds
 _DRAIN = 10  # seconds
+_LAST = 5  # seconds more, for a step under way and the errors that follow it
 _CONNECTIONS = 512
 _LOADING = 60  # seconds that a worker may take to import torch before it counts as hung
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that waits ten seconds for the head of a request, and no longer."""
+    """HTTP/1.1 that waits ten seconds for the head of a request, and no longer.
+
+    So long it lets answers go on, too, when the server stops; then they end with an error.
+    """
 
     _waits: asyncio.TimerHandle | None = None
 
@@ -52,6 +56,12 @@ class PatientProtocol(H11Protocol):
         elif not idle and self._waits is not None:
             self._waits.cancel()
             self._waits = None
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        super().shutdown()
+        if not self.transport.is_closing():
+            self.loop.call_later(_DRAIN, self.app_state[END])
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
@@ -75,7 +85,7 @@ SETTINGS: dict[str, Any] = {
     "access_log": False,
     "server_header": False,
     "timeout_keep_alive": 5,
-    "timeout_graceful_shutdown": _DRAIN,
+    "timeout_graceful_shutdown": _DRAIN + _LAST,
     "limit_concurrency": _CONNECTIONS,
     "timeout_worker_healthcheck": _LOADING,
 }
@@ -113,7 +123,7 @@ class ServePlan:
 
 
 def serve(plan: ServePlan) -> None:
-    """Serves until it is told to stop; streams get ten seconds to end.
+    """Serves until it is told to stop; answers get ten seconds to end, then they are errors.
 
     Raises:
         UsageError: an address that others reach, without a token.

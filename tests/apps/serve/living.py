@@ -49,10 +49,12 @@ class Live:
     Attributes:
         url: where.
         service: what is behind it.
+        server: what listens.
     """
 
     url: str
     service: Service
+    server: uvicorn.Server
 
     def client(self, **more: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=30, trust_env=False, **more)
@@ -121,7 +123,8 @@ def serving(
         while not server.started:
             assert time.monotonic() < until
             time.sleep(0.01)
-        yield Live(url=f"http://127.0.0.1:{bound.getsockname()[1]}", service=service)
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        yield Live(url=url, service=service, server=server)
     finally:
         server.should_exit = True
         thread.join(30)

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Semaphore
 
 import httpx
 import pytest
@@ -79,6 +81,35 @@ def test_the_program_writes_and_lets_streams_end(folder: Path, tmp_path: Path) -
         assert rest[-2] == "data: [DONE]" or "data: [DONE]" in rest[-3:]
         assert any(line == "event: done" for line in rest)
         assert running.wait(15) in (0, -signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_streams_that_outlast_the_end_are_told(folder: Path, tmp_path: Path) -> None:
+    """Ten seconds after SIGTERM, with more to write than that: an error, then the program ends."""
+    arguments = ["--model", str(folder), "--batch", "1", "--data", str(tmp_path / "data")]
+    body = {"prompt": "a", "n": 16, "max_tokens": 80, "steps": 80, "block": 0, "stream": True}
+    with program(*arguments) as (running, url):
+
+        def read(seed: int) -> list[str]:
+            with httpx.Client(base_url=url, trust_env=False, timeout=WAIT) as client:
+                asked = {**body, "seed": 100 * seed}
+                with client.stream("POST", "/v1/completions", json=asked) as answer:
+                    begun.release()
+                    return [line for line in answer.iter_lines() if line.startswith("data: ")]
+
+        begun = Semaphore(0)
+        with ThreadPoolExecutor(30) as readers:
+            streams = [readers.submit(read, seed) for seed in range(30)]
+            for _ in streams:
+                assert begun.acquire(timeout=WAIT)
+            start = time.monotonic()
+            running.send_signal(signal.SIGTERM)
+            ends = [stream.result(WAIT)[-2:] for stream in streams]
+        assert running.wait(15) in (0, -signal.SIGTERM)
+        assert 9 < time.monotonic() - start < 15
+    assert {done for _, done in ends} == {"data: [DONE]"}
+    told = [one for one, _ in ends if '"code":"server_shutting_down"' in one]
+    assert told
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -16,7 +17,10 @@ import pytest
 from tests.apps.serve.living import Live, serving, tiny
 from tests.apps.serve.test_refusals import WRITING, check
 
+from sfumato_apps.serve import launch
+
 WAIT = 20.0
+ENDING = "server_shutting_down"
 
 
 class Pace:
@@ -120,6 +124,42 @@ def test_a_full_queue_is_429_and_those_in_it_are_told_their_place(tmp_path: Path
                 text += connection.recv(65536)
             connection.close()
         assert live.post(WRITING, {"prompt": "a", "max_tokens": 2}).status_code == 200
+
+
+def test_who_is_not_done_when_the_server_ends_gets_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every stream that is open, the one that waits and the answer that is none: no silence."""
+    monkeypatch.setattr(launch, "_DRAIN", 0.2)
+    asked: list[dict[str, Any]] = [
+        {"stream": True},
+        {"stream": True, "diffusing": True},
+        {"stream": True, "diffusing": "events"},
+        {"stream": True, "seed": 9},
+        {},
+    ]
+    with paced(tmp_path, batch=3) as (pace, live):
+        connections = []
+        for count, more in enumerate(asked, 1):
+            connections.append(open_stream(live, **more))
+            until(lambda n=count: live.service.engine.meters.requests >= n)
+            pace.go(1)
+        live.server.should_exit = True
+        until(lambda: not live.service.engine.alive)
+        pace.go()
+        answers = [b"".join(iter(lambda c=one: c.recv(65536), b"")).decode() for one in connections]
+        for connection, text, more in zip(connections, answers, asked, strict=True):
+            connection.close()
+            if not more:
+                assert text.startswith("HTTP/1.1 503")
+                assert json.loads(text.partition("\r\n\r\n")[2])["error"]["code"] == ENDING
+                continue
+            *_, (name, data), done = re.findall(r"(?:event: (\w+)\n)?data: (.*)\n", text)
+            assert done == ("", "[DONE]")
+            assert name == ("error" if more.get("diffusing") == "events" else "")
+            error = json.loads(data)["error"]
+            assert (error["code"], error["type"]) == (ENDING, "server_error")
+            assert "shutting down" in error["message"]
 
 
 def test_requests_side_by_side_share_batches_and_get_their_own_texts(tmp_path: Path) -> None:

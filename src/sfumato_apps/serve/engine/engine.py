@@ -32,6 +32,10 @@ class BusyError(ResourceError):
     """The queue is full: come back later."""
 
 
+class EndingError(ResourceError):
+    """The server is told to stop, and what is under way has had its time."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Call:
     """Work on the engine's thread that writes nothing."""
@@ -105,11 +109,15 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="sfumato-engine", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Ends after the step under way; what is not written is an error for its reader."""
+    def end(self) -> None:
+        """Asks it to end after the step under way; what is not written is an error by then."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
+
+    def stop(self) -> None:
+        """Ends, and waits until it has."""
+        self.end()
         if self._thread is not None:
             self._thread.join()
 
@@ -242,6 +250,8 @@ class Engine:
         """Nobody is left without an answer; a thread that ended by mistake is followed by one."""
         error = ResourceError("the engine stopped before the text was written")
         with self._changed:
+            if self._stopping:
+                error = EndingError("the server is shutting down before the text is written")
             jobs = {one.job for one in self._waiting}
             jobs |= {job for lane in self._lanes for job in lane.jobs}
             calls = [*self._calls]

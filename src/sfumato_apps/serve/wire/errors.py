@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sfumato.errors import DataError, ModelError, ResourceError, SfumatoError, UsageError
-from sfumato_apps.serve.engine.engine import BusyError
+from sfumato_apps.serve.engine.engine import BusyError, EndingError
 from sfumato_apps.serve.limits import LimitError
 
 _INVALID, _SERVER = "invalid_request_error", "server_error"
@@ -93,6 +93,8 @@ def refusal_of(error: SfumatoError) -> Refusal:
             wrong = Refusal(status=400, message=said, code="invalid_value")
         case BusyError():
             wrong = refusal(429, said, headers=retry)
+        case EndingError():
+            wrong = Refusal(status=503, message=said, code="server_shutting_down", headers=retry)
         case ResourceError():
             wrong = refusal(503, said, headers=retry)
         case ModelError():
