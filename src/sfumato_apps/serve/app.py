@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp
 from sfumato import __version__
 from sfumato.errors import SfumatoError
 from sfumato_apps.serve import metrics
-from sfumato_apps.serve.metrics import Counted, registry_of
+from sfumato_apps.serve.metrics import Counted, Metrics
 from sfumato_apps.serve.routes import health, people, results, scores, texts, trainings
 from sfumato_apps.serve.security import Guard, Rules
 from sfumato_apps.serve.service import Service
@@ -83,13 +84,16 @@ def application(service: Service, rules: Rules, places: Places) -> ASGIApp:
         rules: who may ask; the studio's files are added to what is open.
         places: folders.
     """
-    registry = registry_of(service.engine)
+    counts = Metrics(service.engine)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         service.engine.start()
+        shared = asyncio.create_task(counts.share())
         yield {END: service.engine.end}
         service.engine.stop()
+        shared.cancel()
+        await asyncio.gather(shared, return_exceptions=True)
 
     app = FastAPI(
         title="sfumato",
@@ -106,7 +110,7 @@ def application(service: Service, rules: Rules, places: Places) -> ASGIApp:
         people.routes(Database(folder=places.data)),
         trainings.routes(places.runs),
         results.routes(places.runs),
-        metrics.routes(registry),
+        metrics.routes(counts),
     )
     for router in routers:
         app.include_router(router)
@@ -115,7 +119,7 @@ def application(service: Service, rules: Rules, places: Places) -> ASGIApp:
         app.add_api_route(path, _sends(file), include_in_schema=False, methods=["GET", "HEAD"])
     _speak_plainly(app, [route for router in routers for route in router.routes])
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
-    return Counted(Guard(app, rules.opened(files)), registry)
+    return Counted(Guard(app, rules.opened(files)), counts.answers)
 
 
 async def json_only(request: Request) -> None:

@@ -6,6 +6,9 @@ import asyncio
 import os
 import socket
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from sfumato_apps.policies import open_writer
 from sfumato_apps.serve.app import END, OPEN, Places, application
 from sfumato_apps.serve.engine.engine import Engine
 from sfumato_apps.serve.limits import Limits
+from sfumato_apps.serve.metrics import SHARED
 from sfumato_apps.serve.security import Rules, is_loopback, names_of
 from sfumato_apps.serve.service import Service
 
@@ -149,7 +153,24 @@ def serve(plan: ServePlan) -> None:
         uvicorn.Server(config).run(sockets=[bound])
         return
     del first
-    Multiprocess(config, sockets=[bound]).run()
+    with _counted_together():
+        Multiprocess(config, sockets=[bound]).run()
+
+
+@contextmanager
+def _counted_together() -> Iterator[None]:
+    """A new folder, for as long as they run, in which processes that begin now share their counts.
+
+    Raises:
+        ResourceError: there is no place for it.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="sfumato-counts-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ResourceError(f"no folder for the workers' counts: {error}; set TMPDIR") from None
+    with folder as name:
+        os.environ[SHARED] = name
+        yield
 
 
 def _bound(plan: ServePlan) -> socket.socket:

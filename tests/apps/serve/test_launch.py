@@ -112,6 +112,62 @@ def test_streams_that_outlast_the_end_are_told(folder: Path, tmp_path: Path) -> 
     assert told
 
 
+def value(url: str, name: str) -> float:
+    """A metric, as whichever worker answers has it."""
+    text = httpx.get(f"{url}/metrics", trust_env=False).text
+    return float(next(line.split()[-1] for line in text.split("\n") if line.startswith(name + " ")))
+
+
+def agreed(url: str, name: str, expected: float) -> None:
+    """Waits until eight answers in a row are what is expected: within the second of the copies."""
+    end, same = time.monotonic() + WAIT, 0
+    while same < 8:
+        assert time.monotonic() < end, (name, value(url, name), expected)
+        same = same + 1 if value(url, name) == expected else 0
+
+
+@pytest.mark.slow
+def test_any_worker_answers_for_what_all_have_counted(folder: Path, tmp_path: Path) -> None:
+    """Also for one that was killed, but for its queue; the folder of the counts goes at the end."""
+    arguments = ["--model", str(folder), "--workers", "2", "--data", str(tmp_path / "data")]
+    counts = tmp_path / "counts"
+    counts.mkdir()
+    with program(*arguments, TMPDIR=str(counts)) as (running, url):
+        agreed(url, "sfumato_ready", 2)
+        for asked in (6, 12):
+            for _ in range(6):
+                body = {"prompt": "a", "max_tokens": 4}
+                httpx.post(f"{url}/v1/completions", json=body, trust_env=False, timeout=WAIT)
+            agreed(url, "sfumato_requests_total", asked)
+            agreed(url, 'sfumato_http_requests_total{method="POST",status="200"}', asked)
+            agreed(url, "sfumato_running", 0)
+            if asked == 6:
+                first = workers(running)[0]
+                os.kill(first, signal.SIGKILL)
+                replaced(running, first)
+        agreed(url, "sfumato_ready", 2)
+        assert value(url, "process_resident_memory_bytes") > 100e6
+        assert any(counts.glob("sfumato-counts-*/counter_*.db"))
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 0
+    assert not any(counts.iterdir())
+
+
+def workers(running: subprocess.Popen[str]) -> list[int]:
+    """The processes that serve."""
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    names = {int(one): Path(f"/proc/{one}/cmdline").read_bytes() for one in children}
+    return sorted(one for one, name in names.items() if b"spawn_main" in name)
+
+
+def replaced(running: subprocess.Popen[str], dead: int) -> None:
+    """Waits until another worker stands in the place of one that died."""
+    end = time.monotonic() + WAIT
+    while len(workers(running)) < 2 or dead in workers(running):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_followed_by_another(folder: Path, tmp_path: Path) -> None:
     arguments = ["--model", str(folder), "--workers", "2", "--data", str(tmp_path / "data")]
@@ -122,19 +178,11 @@ def test_a_worker_that_is_killed_is_followed_by_another(folder: Path, tmp_path: 
             body = {"prompt": "a", "max_tokens": 4}
             return httpx.post(f"{url}/v1/completions", json=body, headers=headers, timeout=WAIT)
 
-        def workers() -> list[int]:
-            children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
-            names = {int(one): Path(f"/proc/{one}/cmdline").read_bytes() for one in children}
-            return sorted(one for one, name in names.items() if b"spawn_main" in name)
-
         assert ask().status_code == 200
-        before = workers()
+        before = workers(running)
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
-        end = time.monotonic() + WAIT
-        while len(workers()) < 2 or before[0] in workers():
-            assert time.monotonic() < end
-            time.sleep(0.2)
+        replaced(running, before[0])
         ranking = {"completions": ["a", "b"], "ranks": [1, 2]}
         answer = httpx.post(f"{url}/v1/preferences", json=ranking, headers=headers, timeout=WAIT)
         assert answer.status_code == 201
