@@ -1,6 +1,11 @@
 """Micro-batches that do not fit into memory are cut: half the rows at once, twice as often.
 
 The noise was drawn for the whole batch and the loss is a sum over rows, so the step stays the same.
+
+Several processes end instead. Gradients are added up over them while the backward pass runs (and
+weights gathered in both passes where they are sharded), so a process that fails has left the others
+in the middle of an exchange that it cannot take part in again. To begin the step anew they would
+have to exchange nothing until every backward pass is over, which is slower in every step.
 """
 
 from __future__ import annotations
@@ -84,8 +89,9 @@ class Room:
         now = -(-self.rows // self.pieces)
         if self.processes > 1:
             raise ResourceError(
-                f"out of memory with {now} rows at once in one of {self.processes} processes: "
-                "halve --batch and double --accumulation, which takes the same steps"
+                f"out of memory with {now} rows at once in one of {self.processes} processes: go "
+                "on with --resume, half the --batch and twice the --accumulation in all of them, "
+                "which takes the same steps"
             ) from error
         if now == 1:
             raise ResourceError(
