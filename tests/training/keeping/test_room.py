@@ -99,8 +99,6 @@ def test_other_errors_stay_what_they_are() -> None:
 def test_several_processes_stop() -> None:
     """The others wait for this one's gradients already: it cannot begin anew without them."""
     room = Room(rows=8, processes=2)
-    with pytest.raises(
-        ResourceError, match="--resume, half the --batch and twice"
-    ):
+    with pytest.raises(ResourceError, match="--resume, half the --batch and twice"):
         room.halve(torch.OutOfMemoryError("out of memory"))
     assert room.pieces == 1
