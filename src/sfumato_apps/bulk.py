@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
+from typing import Any
 
 from sfumato.errors import DataError, SfumatoError, UsageError
 from sfumato.protocols import Scorer
@@ -13,9 +14,10 @@ from sfumato.sampling.tasks import Policy, Writer, best_first, write_each
 from sfumato.sampling.tasks.writing import BLOCK
 from sfumato_apps import ranks
 from sfumato_apps.choices import Candidates, Decoding, scorer_of
+from sfumato_apps.fingerprints import beside, claim, digest_of_model, fingerprint
 from sfumato_apps.notes import Notes
 from sfumato_apps.output import as_record
-from sfumato_apps.policies import open_writer, policy_of
+from sfumato_apps.policies import open_writer, policy_of, weights_held
 from sfumato_apps.shares import Share, joined
 from sfumato_apps.streaming import Line, Record, work_off
 
@@ -39,6 +41,17 @@ class BulkPlan:
         first = self.candidates.seed + (line.number - 1) * self.candidates.n
         return range(first, first + self.candidates.n)
 
+    def fingerprint(self) -> dict[str, Any]:
+        """What the texts depend on, beside the prompts."""
+        return fingerprint(
+            model=digest_of_model(self.model),
+            weights=weights_held(),
+            length=self.length,
+            guidance=self.guidance,
+            candidates=self.candidates,
+            decoding=self.decoding,
+        )
+
 
 def follow(plan: BulkPlan) -> None:
     """Walks from prompts to texts, sharing them out among the processes.
@@ -59,6 +72,7 @@ def follow(plan: BulkPlan) -> None:
     model = open_writer(plan.model, device=state.device)
     policy = policy_of(model, plan.decoding, guidance=plan.guidance, block=BLOCK)
     rank = scorer_of(plan.candidates.rank, model)
+    made = plan.fingerprint()
     done, errors = work_off(
         plan.prompts,
         plan.output,
@@ -68,11 +82,15 @@ def follow(plan: BulkPlan) -> None:
         share=share,
         fits=lambda record, line: record.get("seed") in plan.seeds(line),
         texts=plan.candidates.n,
+        made=made,
     )
     notes.say(f"{share.part(plan.output)}: {done} lines, {errors} errors now")
     state.wait_for_everyone()
     if share.count > 1 and share.rank == 0:
         joined(plan.output, share.count)
+        claim(plan.output, made)
+        for other in range(share.count):
+            beside(Share(rank=other, count=share.count).part(plan.output)).unlink(missing_ok=True)
         notes.say(f"{plan.output}: the lines of {share.count} processes")
 
 

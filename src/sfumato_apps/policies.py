@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 
@@ -160,11 +162,38 @@ def at_tuned_pace(policy: DecodingPolicy, decoding: Decoding) -> DecodingPolicy:
         record = json.loads(decoding.tuned.read_text(encoding="utf-8"))
         pace, context = record["pace"], record.get("context", {})
         refresh, reach = context.get("refresh"), context.get("reach")
+        before = dict(record.get("options", {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{decoding.tuned}: expected a file that `sfumato tune --out` wrote: {error}"
         ) from error
+    now = settings_of(policy)
+    changed = [
+        f"{name} {before[name]}, not {value}"
+        for name, value in now.items()
+        if before.get(name, value) != value
+    ]
+    if changed:
+        print(
+            f"{decoding.tuned} was tuned with {', '.join(changed)}: what it promises may not "
+            "hold; tune with the options that you write with",
+            file=sys.stderr,
+        )
     return replace(pace_from_json(pace).of(policy), context=context_of(refresh, reach))
+
+
+def settings_of(policy: DecodingPolicy) -> dict[str, Any]:
+    """What a pace is tuned with, and depends on: the options of a policy that are not its pace."""
+    tokens, guidance = policy.tokens, policy.guidance
+    repeats = [one.size for one in policy.constraints if isinstance(one, Repetition)]
+    return {
+        "temperature": tokens.temperature,
+        "top_k": tokens.top_k,
+        "top_p": tokens.top_p,
+        "block": policy.blocks.size,
+        "no_repeat": repeats[0] if repeats else None if policy.constraints else 0,
+        "guidance": guidance.scale if isinstance(guidance, ClassifierFree) else None,
+    }
 
 
 def context_of(refresh: int | None, reach: int | None) -> FrozenContext | None:

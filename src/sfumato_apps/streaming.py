@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from sfumato.errors import DataError, ResourceError, SfumatoError, UsageError
 from sfumato.text.vocabulary import lone_surrogate
+from sfumato_apps.fingerprints import claim
 from sfumato_apps.owning import locked
 from sfumato_apps.shares import ALONE, Share
 
@@ -58,6 +59,7 @@ def work_off(
     share: Share = ALONE,
     fits: Fits = lambda record, line: True,
     texts: int = 1,
+    made: Mapping[str, Any] | None = None,
 ) -> tuple[int, int]:
     """Works a file off into another, going on where an interrupted run stopped.
 
@@ -72,13 +74,15 @@ def work_off(
         share: the lines that are this process's.
         fits: whether a record of the line's text can be a result of this run.
         texts: a line, for the pace that is told.
+        made: what the records are made with; kept beside the target, and compared.
 
     Returns:
         lines in the target, and how many of those written now are errors.
 
     Raises:
         DataError: the source cannot be read.
-        UsageError: the target holds something else, or results of another source.
+        UsageError: the target holds something else, results of another source, or of another
+            model or other options.
         ResourceError: another process writes the target.
     """
     try:
@@ -89,6 +93,8 @@ def work_off(
     with opened as file, part.open("ab") as out:
         if not locked(out):
             raise ResourceError(f"another process writes {part}: name another --output")
+        if made is not None:
+            claim(part, made)
         lines = share.own(_lines(file, source, field))
         done = _resume(part, lines, source, fits)
         if done:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -99,6 +101,57 @@ def test_a_run_cut_anywhere_goes_on_to_the_same_bytes(
     assert out.read_bytes() == whole
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--temperature", "0.5"], "begun with temperature 1.0, not 0.5:"),
+        (["--length", "7", "--top-k", "3"], "begun with length 6, not 7, top_k None, not 3:"),
+        (["--rank", "likelihood"], "begun with rank None, not likelihood:"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_options(
+    model: Path,
+    prompts: Path,
+    whole: bytes,
+    tmp_path: Path,
+    more: list[str],
+    said: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Whether it was cut short or not; nothing is written, and with its own options it goes on."""
+    out = tmp_path / "o.jsonl"
+    out.write_bytes(whole[:-20])
+    assert call(*command(model, prompts), "--output", out) == 0
+    cut = whole[: len(whole) // 2]
+    for content in (cut, whole):
+        out.write_bytes(content)
+        capfd.readouterr()
+        assert call(*command(model, prompts, *more), "--output", out) == 2
+        assert said in capfd.readouterr().err
+        assert out.read_bytes() == content
+    out.write_bytes(cut)
+    assert call(*command(model, prompts, "--batch", "5"), "--output", out) == 0
+    assert out.read_bytes() == whole
+    out.write_bytes(b"")
+    assert call(*command(model, prompts, *more), "--output", out) == 0
+
+
+def test_a_run_does_not_go_on_with_another_model(
+    model: Path, prompts: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The same model in another folder is the same."""
+    out, moved = tmp_path / "o.jsonl", tmp_path / "moved"
+    shutil.copytree(model, moved)
+    assert call(*command(model, prompts), "--output", out) == 0
+    assert call(*command(moved, prompts), "--output", out) == 0
+    capfd.readouterr()
+    assert call("write", "--prompts", prompts, "--length", "6", "--output", out) == 2
+    assert re.search(r"with another model \(\w{12}, not \w{12}\): give", capfd.readouterr().err)
+    (tmp_path / "o.jsonl.run").write_text("{")
+    assert call(*command(model, prompts), "--output", out) == 2
+    assert "says nothing of what was begun" in capfd.readouterr().err
+
+
 def test_two_processes_write_the_lines_of_one(
     model: Path, prompts: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +168,7 @@ def test_two_processes_write_the_lines_of_one(
             assert call(*command(model, prompts), "--output", out) == 0
             assert part.read_bytes() == content
     assert out.read_bytes() == whole
-    assert [*tmp_path.iterdir()] == [out]
+    assert {*tmp_path.iterdir()} == {out, tmp_path / "o.jsonl.run"}
     assert call(*command(model, prompts), "--output", out) == 2  # not over what is there
 
 
@@ -166,8 +219,8 @@ def test_several_texts_a_line_the_best_first(model: Path, tmp_path: Path) -> Non
     for one, best in zip(found, lines(ranked), strict=True):
         assert {best["text"], *best["others"]} == {one["text"], *one["others"]}
         assert "score" in best
-    assert call(*several[:-1], ranked) == 0  # the whole file is there
-    assert call(*command(model, source, "--n", "3", "--seed", "99"), "--output", ranked) == 2
+    assert call(*several) == 0  # the whole file is there
+    assert call(*command(model, source, "--n", "3", "--seed", "99"), "--output", out) == 2
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,36 @@ def test_the_pace_is_found_kept_and_used(
     assert line["at_least"] >= 0.2
     assert "chosen" in found.err
 
+    assert line["options"] == {
+        "temperature": 1.0,
+        "top_k": None,
+        "top_p": None,
+        "block": 8,
+        "no_repeat": None,
+        "guidance": None,
+    }
     passes = []
     for options in (["--tuned", str(pace)], ["--steps", "12"]):
         assert call("write", "--length", "12", "--json", *options) == 0
         passes.append(json.loads(capfd.readouterr().out)["passes"])
     assert passes[0] < passes[1]
+    assert "was tuned with" not in capfd.readouterr().err
+
+
+def test_options_that_a_pace_was_not_tuned_with_are_told(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The text is written, but what was measured was measured otherwise."""
+    pace = tmp_path / "pace.json"
+    assert (
+        call("tune", "--data", str(data), "--length", "4", "--out", str(pace), "--top-k", "5") == 0
+    )
+    capfd.readouterr()
+    write = ["write", "--length", "4", "--tuned", str(pace), "--guidance", "0.5"]
+    assert call(*write, "--no-repeat", "0", "--json") == 0
+    said = capfd.readouterr()
+    assert "text" in json.loads(said.out)
+    assert f"{pace} was tuned with top_k 5, not None, no_repeat None, not 0, guidance" in said.err
 
 
 def test_what_a_frozen_context_changes_is_measured_kept_and_used(

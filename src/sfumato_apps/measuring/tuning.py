@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sfumato.errors import UsageError
 from sfumato.evaluation.resampling import Interval, bootstrap, pooled
@@ -21,7 +22,7 @@ from sfumato.sampling.tasks.writing import BLOCK
 from sfumato.text.corpora import mix, parse_source
 from sfumato.text.records import InfillRecord, Record
 from sfumato_apps.choices import Decoding
-from sfumato_apps.policies import policy_of
+from sfumato_apps.policies import policy_of, settings_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +60,14 @@ class Tuned:
 
     Attributes:
         choice: the pace.
+        options: that it was tuned with.
         context: how the text around is read; None if all is read at every pass.
         same: share of the tokens that are those of reading all, with its interval; None if all is
             read.
     """
 
     choice: Choice
+    options: Mapping[str, Any]
     context: FrozenContext | None = None
     same: tuple[float, Interval] | None = None
 
@@ -96,6 +99,7 @@ def tuned(
         )
     context = policy.context
     among, policy = paces(policy.order), replace(policy, context=None)
+    options = settings_of(policy)
     rows = openings(model, records, length=length, seed=goal.seed)
     attempt = (
         agreement(model, rows, policy, among)
@@ -104,15 +108,16 @@ def tuned(
     )
     choice = choose(attempt, among, target=goal.target, level=goal.level, seed=goal.seed)
     if context is None:
-        return Tuned(choice=choice)
+        return Tuned(choice=choice, options=options)
     frozen = replace(choice.pace.of(policy), context=context)
     parts = same_tokens(model, rows, frozen)
     interval = bootstrap(parts, level=goal.level, seed=goal.seed)
-    return Tuned(choice=choice, context=context, same=(pooled(parts), interval))
+    same = pooled(parts), interval
+    return Tuned(choice=choice, options=options, context=context, same=same)
 
 
 def as_json(tuned: Tuned, goal: Goal, *, texts: int) -> dict[str, object]:
-    """What was found; `--tuned` reads the `pace` and the `context`."""
+    """What was found; `--tuned` reads the `pace`, the `context` and the `options`."""
     choice = tuned.choice
     found: dict[str, object] = {"pace": choice.pace.as_json(), "target": goal.target}
     kept = next((one for one in choice.trials if one.pace == choice.pace), None)
@@ -122,9 +127,13 @@ def as_json(tuned: Tuned, goal: Goal, *, texts: int) -> dict[str, object]:
     context: dict[str, object] = {}
     if tuned.context is not None and tuned.same is not None:
         same, interval = tuned.same
-        how = {"refresh": tuned.context.refresh or 0, "reach": tuned.context.reach}
-        context = {**how, "same": same, "same_at_least": interval.low}
-    return {**found, **share, **passes, **({"context": context} if context else {}), **rest}
+    if context is None:
+        return Tuned(choice=choice, options=options)
+    frozen = replace(choice.pace.of(policy), context=context)
+    parts = same_tokens(model, rows, frozen)
+    interval = bootstrap(parts, level=goal.level, seed=goal.seed)
+    same = pooled(parts), interval
+    return Tuned(choice=choice, options=options, context=context, same=same)
 
 
 def table(tuned: Tuned) -> str:
