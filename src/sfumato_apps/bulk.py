@@ -44,12 +44,14 @@ class BulkPlan:
     def fingerprint(self) -> dict[str, Any]:
         """What the texts depend on, beside the prompts."""
         return fingerprint(
-            model=digest_of_model(self.model),
-            weights=weights_held(),
-            length=self.length,
-            guidance=self.guidance,
-            candidates=self.candidates,
-            decoding=self.decoding,
+            {
+                "model": digest_of_model(self.model),
+                "weights": weights_held(),
+                "length": self.length,
+                "guidance": self.guidance,
+                "candidates": self.candidates,
+                "decoding": self.decoding,
+            }
         )
 
 

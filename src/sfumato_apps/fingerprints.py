@@ -46,18 +46,18 @@ def digest_of_model(name: str | None) -> str:
     return hashlib.sha256("".join(map(digest_of, files)).encode()).hexdigest()
 
 
-def fingerprint(**options: Any) -> dict[str, Any]:
+def fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as JSON: blocks of options one by one, files by their content.
 
     Example:
         >>> from sfumato_apps.choices import Candidates
-        >>> fingerprint(length=8, candidates=Candidates(seed=3))
+        >>> fingerprint({"length": 8, "candidates": Candidates(seed=3)})
         {'length': 8, 'n': 1, 'seed': 3, 'rank': None}
     """
     found: dict[str, Any] = {}
     for name, value in options.items():
         if is_dataclass(value) and not isinstance(value, type):
-            found |= fingerprint(**asdict(value))
+            found |= fingerprint(asdict(value))
         else:
             found[name] = digest_of(value) if isinstance(value, Path) else value
     return found

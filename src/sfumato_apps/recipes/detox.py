@@ -60,7 +60,6 @@ def detox(
     from sfumato.errors import UsageError
     from sfumato.sampling.tasks import Judge, detox_each
     from sfumato_apps import choices, policies
-    from sfumato_apps.fingerprints import digest_of_model, fingerprint
     from sfumato_apps.output import best_records, deliver, show_diff
     from sfumato_apps.streaming import in_batches, work_off
 
@@ -94,18 +93,5 @@ def detox(
         return
     say = partial(print, file=sys.stderr)
     work = in_batches(partial(best_records, rewritten), batch)
-    made = fingerprint(
-        model=digest_of_model(model),
-        weights=policies.weights_held(),
-        clean=clean,
-        fluency=fluency,
-        budget=budget,
-        extra=extra,
-        proposals=proposals,
-        rounds=rounds,
-        scoring=scoring,
-        candidates=candidates,
-        decoding=decoding,
-    )
-    done, errors = work_off(input, output, work, field=field, say=say, made=made)
+    done, errors = work_off(input, output, work, field=field, say=say)
     say(f"{output}: {done} lines, {errors} errors now")
