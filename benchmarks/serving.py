@@ -47,8 +47,8 @@ def in_bulk(model: Checkpoint, asked: list[str], seed: int, batch: int) -> tuple
 
 
 @contextmanager
-def server(batch: int, queue: int) -> Iterator[str]:
-    """`sfumato serve` with the shipped model, and its address."""
+def server(batch: int, queue: int) -> Iterator[tuple[str, int]]:
+    """`sfumato serve` with the shipped model: its address and the number of its process."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--port", "0", "--batch", str(batch), "--queue", str(queue), "--data", folder]
         command = [sys.executable, "-m", "sfumato_apps.cli", "serve", *options]
@@ -64,7 +64,7 @@ def server(batch: int, queue: int) -> Iterator[str]:
                     break
                 except httpx.TransportError:
                     time.sleep(0.1)
-            yield found[0]
+            yield found[0], running.pid
         finally:
             running.terminate()
             running.wait()
@@ -103,7 +103,7 @@ def main() -> None:
     given = parser.parse_args()
     model, asked = sfumato.load(), prompts(given.texts)
     rows, ratios = [], []
-    with server(given.batch, max(32, given.clients)) as url:
+    with server(given.batch, max(32, given.clients)) as (url, _):
         in_bulk(model, asked[: given.batch], given.seed, given.batch)
         served(url, asked[: given.batch], given.seed, given.clients)
         for repeat in range(given.repeats):
