@@ -12,7 +12,7 @@ PIP    := $(BIN)/python -m pip install --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo studio test slow browser lint types docs wheel check constraints lock clean
+.PHONY: help demo studio test slow browser lint types docs wheel check constraints lock audit clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -58,6 +58,10 @@ lock: $(VENV)/bin/python  ## write requirements.lock: what constraints.txt pins,
 		--python-version 3.11.5 --generate-hashes --no-annotate --quiet \
 		--custom-compile-command 'make lock' --default-index https://pypi.org/simple \
 		--output-file requirements.lock
+
+audit: $(VENV)/bin/python  ## ask PyPI for known vulnerabilities of what requirements.lock pins
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict
 
 clean:  ## remove everything that was made
 	rm -rf $(VENV) build dist demo docs/_build .pytest_cache .mypy_cache .ruff_cache \

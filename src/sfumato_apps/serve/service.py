@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
@@ -19,7 +19,6 @@ from sfumato_apps.serve.wire.errors import NotThereError
 from sfumato_apps.serve.wire.requests import Writing
 
 Answer = TypeVar("Answer")
-Adds = Callable[[Outcome], dict[str, Any]]
 Choice = tuple[Outcome, dict[str, Any]]
 ALIAS = "sfumato"
 _TICK = 1.0  # seconds between two looks at the queue
@@ -80,7 +79,6 @@ class Service:
         compose: Callable[[], Asked],
         *,
         look: Look,
-        stop: Sequence[str] = (),
     ) -> Run:
         """Makes a request's rows and hands them to the engine.
 
@@ -100,7 +98,7 @@ class Service:
             work=ready.work,
             mailbox=Mailbox(_notifier(loop, wake)),
             look=look if ready.live else Look.NOTHING,
-            stop=tuple(stop) if ready.live else (),
+            stop=ready.stop if ready.live else (),
             head=ready.head,
             whole=ready.whole,
             deadline=deadline,
@@ -150,13 +148,13 @@ class Run:
             if box.error is not None and self.open:
                 raise box.error
 
-    async def chosen(self, found: Mapping[int, Outcome], adds: Adds) -> list[Choice]:
+    async def chosen(self, found: Mapping[int, Outcome]) -> list[Choice]:
         """The choices from the outcomes of all rows, with what each adds to its text."""
         rows = [found[index] for index in sorted(found)]
-        choose = self.asked.choose
+        asked = self.asked
 
         def work() -> list[Choice]:
-            return [(one, adds(one)) for one in choose(rows)]
+            return [(one, dict(asked.describe(one))) for one in asked.choose(rows)]
 
         return await self.service.call(work, counted=False)
 

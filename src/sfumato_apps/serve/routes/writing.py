@@ -18,7 +18,7 @@ from sfumato.errors import SfumatoError
 from sfumato.sampling.trace import Record, ending, header
 from sfumato_apps.serve.engine.job import Look, Outcome
 from sfumato_apps.serve.engine.mailbox import Update
-from sfumato_apps.serve.service import Adds, Choice, Run, Service
+from sfumato_apps.serve.service import Choice, Run, Service
 from sfumato_apps.serve.wire.asked import Asked
 from sfumato_apps.serve.wire.errors import refusal_of
 from sfumato_apps.serve.wire.replies import reply as send
@@ -41,14 +41,12 @@ class Reply:
         run: writes them.
         shape: of the answer.
         look: what a stream shows.
-        adds: what a choice has beside its text.
         usage: whether a stream ends with what it took.
     """
 
     run: Run
     shape: Shape
     look: Look
-    adds: Adds
     usage: bool = False
     _said: dict[int, str] = field(default_factory=dict)
 
@@ -61,7 +59,7 @@ class Reply:
         found: dict[int, Outcome] = {}
         async for news in self.run.updates():
             found |= {i: one.outcome for i, one in news.items() if one.outcome is not None}
-        choices = await self.run.chosen(found, self.adds)
+        choices = await self.run.chosen(found)
         return self.shape.answer(self._choices(choices), _usage(choices))
 
     async def stream(self) -> AsyncIterator[bytes]:
@@ -74,7 +72,7 @@ class Reply:
                 for index, one in news.items():
                     yield b"".join(self._shown(index, one))
                     found |= {} if one.outcome is None else {index: one.outcome}
-            choices = await self.run.chosen(found, self.adds)
+            choices = await self.run.chosen(found)
         except SfumatoError as error:
             name = "error" if self.look is Look.STEPS else None
             yield line(refusal_of(error).record(), event=name) + DONE
@@ -143,8 +141,7 @@ async def respond(
     request: Request,
     *,
     shape: Shape,
-    adds: Adds | None = None,
-    stop: Sequence[str] = (),
+    length: int | None,
 ) -> Response:
     """Answers a request that writes.
 
@@ -154,22 +151,16 @@ async def respond(
         compose: makes its rows, on the engine's thread.
         request: whose client may go away.
         shape: of the answer.
-        adds: what a choice has beside its text, if not what the task describes.
-        stop: strings that end a text.
+        length: tokens that it asks for, as far as it says.
 
     Raises:
         SfumatoError: before anything is sent, whatever is wrong with it.
     """
+    service.limits.check("length", length)
     look = _LOOKS[asked.diffusing] if asked.stream else Look.NOTHING
-    run = await service.begin(asked, compose, look=look, stop=stop)
+    run = await service.begin(asked, compose, look=look)
     usage = asked.stream_options is not None and asked.stream_options.include_usage
-    reply = Reply(
-        run=run,
-        shape=shape,
-        look=look,
-        adds=adds or (lambda one: dict(run.asked.describe(one))),
-        usage=usage,
-    )
+    reply = Reply(run=run, shape=shape, look=look, usage=usage)
     if asked.stream:
         return EventStream(reply.stream(), close=run.close)
     return await _unless_gone(reply, request)

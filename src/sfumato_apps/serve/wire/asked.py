@@ -34,8 +34,10 @@ from sfumato_apps.serve.wire.requests import (
     Middle,
     Writing,
 )
+from sfumato_apps.serve.wire.shapes import chat_logprobs, text_logprobs, written_tokens
 
 Opened = Checkpoint | LatentCheckpoint
+Describe = Callable[[Outcome], Mapping[str, Any]]
 _FITS_AT_ONCE = 16
 TALK = 128
 _OPTIONS = (
@@ -51,6 +53,10 @@ _OPTIONS = (
 )
 
 
+def _nothing(_: Outcome) -> Mapping[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Asked:
     """What a request wants written.
@@ -59,6 +65,7 @@ class Asked:
         work: its rows.
         head: characters of a text that were given, and do not come back.
         whole: what was given stands among what is written, and comes back with it.
+        stop: strings that end a text.
         live: a row is a choice; otherwise choices are made among rows at the end.
         choose: from the outcomes of all rows to those of the choices, on the engine's thread.
         describe: what an answer adds to a choice.
@@ -67,9 +74,10 @@ class Asked:
     work: Work
     head: int = 0
     whole: bool = False
+    stop: tuple[str, ...] = ()
     live: bool = True
     choose: Callable[[Sequence[Outcome]], list[Outcome]] = list
-    describe: Callable[[Outcome], Mapping[str, Any]] = lambda _: {}
+    describe: Describe = _nothing
 
 
 def decoding_of(asked: Writing, usual: Decoding) -> Decoding:
@@ -98,7 +106,12 @@ def completion(model: Opened, asked: Completion) -> Asked:
         ban=asked.ban,
         require=asked.require,
     )
-    return Asked(work=work, head=len(asked.prompt))
+    return Asked(
+        work=work,
+        head=len(asked.prompt),
+        stop=stops_of(asked.stop),
+        describe=_text_logprobs(model, asked),
+    )
 
 
 def chat(model: Opened, asked: Chat) -> Asked:
@@ -113,7 +126,8 @@ def chat(model: Opened, asked: Chat) -> Asked:
         ban=asked.ban,
         require=asked.require,
     )
-    return Asked(work=work)
+    describe = _chat_logprobs(model, asked)
+    return Asked(work=work, stop=stops_of(asked.stop), describe=describe)
 
 
 def middle(model: Opened, asked: Middle | Completion) -> Asked:
@@ -141,7 +155,8 @@ def middle(model: Opened, asked: Middle | Completion) -> Asked:
         return chosen
 
     live = len(found.work.rows) == asked.n
-    return Asked(work=found.work, live=live, choose=choose)
+    describe = _text_logprobs(model, asked)
+    return Asked(work=found.work, stop=stops, live=live, choose=choose, describe=describe)
 
 
 def infill(model: Opened, asked: Infill) -> Asked:
@@ -206,6 +221,18 @@ def edit(model: Opened, asked: Edit, limits: Limits) -> Asked:
 def stops_of(stop: str | Sequence[str] | None) -> tuple[str, ...]:
     """Strings that end a text."""
     return () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
+
+
+def _text_logprobs(model: Opened, asked: Completion | Middle) -> Describe:
+    if not isinstance(asked, Completion) or asked.logprobs is None:
+        return _nothing
+    return lambda one: {"logprobs": text_logprobs(written_tokens(one, model.vocabulary))}
+
+
+def _chat_logprobs(model: Opened, asked: Chat) -> Describe:
+    if not asked.logprobs:
+        return _nothing
+    return lambda one: {"logprobs": chat_logprobs(written_tokens(one, model.vocabulary))}
 
 
 def _of_tokens(model: Opened) -> Checkpoint:

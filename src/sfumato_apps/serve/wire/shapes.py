@@ -21,14 +21,12 @@ class Shape:
 
     Attributes:
         kind: the `object` of an answer.
-        chunk: the `object` of a part of a stream.
         prefix: of an answer's id.
         model: name of the model.
         chat: a choice holds a message instead of a text.
     """
 
     kind: str
-    chunk: str
     prefix: str
     model: str
     chat: bool = False
@@ -73,10 +71,15 @@ class Shape:
 
     def totals(self, usage: Json) -> Json:
         """The last part of a stream that was asked for its usage."""
-        return self._top(self.chunk) | {"choices": [], "usage": usage}
+        return self._top(self._chunk) | {"choices": [], "usage": usage}
 
     def _one(self, choice: Json) -> Json:
-        return self._top(self.chunk) | {"choices": [choice]}
+        return self._top(self._chunk) | {"choices": [choice]}
+
+    @property
+    def _chunk(self) -> str:
+        """The `object` of a part of a stream."""
+        return f"{self.kind}.chunk" if self.chat else self.kind
 
     def _top(self, kind: str) -> Json:
         name = f"{self.prefix}-{self.id}"
