@@ -20,9 +20,10 @@ from tests.sampling.fakes import Whim
 from tests.sampling.test_tasks import WORDS, Model, whimsical
 from torch import Tensor
 
-from sfumato.errors import ModelError, ResourceError, SfumatoError
+from sfumato.errors import ModelError, ResourceError
 from sfumato.sampling.parts.quotas import Fixed
 from sfumato.sampling.tasks import write
+from sfumato_apps.serve.engine.engine import EndingError
 from sfumato_apps.serve.engine.job import Look
 
 
@@ -137,5 +138,5 @@ def test_who_waits_when_it_stops_is_told() -> None:
             engine.submit(reader.job)
         assert gate.here.acquire(timeout=WAIT)
     for reader in readers:
-        with pytest.raises(SfumatoError, match="stopped before"):
+        with pytest.raises(EndingError, match="shutting down before the text is written"):
             reader.outcomes()
