@@ -124,16 +124,12 @@ def as_json(tuned: Tuned, goal: Goal, *, texts: int) -> dict[str, object]:
     share = {} if kept is None else {"kept": kept.share, "at_least": kept.interval.low}
     passes = {"passes": choice.passes, "careful_passes": choice.careful}
     rest = {"level": goal.level, "texts": texts, "seed": goal.seed}
-    context: dict[str, object] = {}
+    more: dict[str, object] = {"options": tuned.options}
     if tuned.context is not None and tuned.same is not None:
         same, interval = tuned.same
-    if context is None:
-        return Tuned(choice=choice, options=options)
-    frozen = replace(choice.pace.of(policy), context=context)
-    parts = same_tokens(model, rows, frozen)
-    interval = bootstrap(parts, level=goal.level, seed=goal.seed)
-    same = pooled(parts), interval
-    return Tuned(choice=choice, options=options, context=context, same=same)
+        how = {"refresh": tuned.context.refresh or 0, "reach": tuned.context.reach}
+        more["context"] = {**how, "same": same, "same_at_least": interval.low}
+    return {**found, **share, **passes, **rest, **more}
 
 
 def table(tuned: Tuned) -> str:
