@@ -216,7 +216,9 @@ def _memory(figures: Figures) -> tuple[int, int]:
     return figures.peak, figures.peak - figures.idle
 
 
-def run(task: Task, repeats: int, threads: int) -> dict[str, object]:
+def run(
+    task: Task, repeats: int, threads: int, names: Sequence[str] = CONTESTANTS
+) -> dict[str, object]:
     """Measures all contestants, prints their table and returns the figures.
 
     Raises:
@@ -229,9 +231,9 @@ def run(task: Task, repeats: int, threads: int) -> dict[str, object]:
         f"{', gradient checkpointing' * task.checkpointing}\n",
         flush=True,
     )
-    runs: dict[str, list[Figures]] = {name: [] for name in CONTESTANTS}
+    runs: dict[str, list[Figures]] = {name: [] for name in names}
     for _ in range(repeats):
-        for name in CONTESTANTS:
+        for name in names:
             runs[name].append(measure(name, task, threads))
     losses = {name: figures[0].loss for name, figures in runs.items()}
     if max(losses.values()) - min(losses.values()) > 1e-4 * max(losses.values()):
@@ -261,13 +263,13 @@ def tasks() -> list[Task]:
     ]
 
 
-def dialogue_tasks(dialogues: list[tuple[int, int]], length: int) -> list[Task]:
+def dialogue_tasks(dialogues: list[tuple[int, int]], length: int, rows: int) -> list[Task]:
     """ModernBERT-base under its own vocabulary and under mmBERT's."""
     own = [
         Task(
             network="modernbert",
             size=base(vocabulary),
-            rows=8,
+            rows=rows,
             length=length,
             steps=2,
             checkpointing=checkpointing,
@@ -290,6 +292,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dialogues", type=Path, help="JSON lines with messages")
     parser.add_argument("--tokenizer", help="a folder, for their lengths")
     parser.add_argument("--length", type=int, default=512, help="where dialogues are cut")
+    parser.add_argument("--rows", type=int, default=8, help="dialogues in a batch")
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of the tasks, from 0")
+    parser.add_argument("--peer", choices=CONTESTANTS[1:], help="beside this one alone")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
@@ -304,10 +309,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen, repeats = [Task(network="bert", size=tiny, rows=2, length=16, steps=1)], 1
     if options.dialogues:
         lengths = read_dialogues(options.dialogues, options.tokenizer, options.length)
-        chosen = dialogue_tasks(lengths, options.length)
+        chosen = dialogue_tasks(lengths, options.length, options.rows)
+    if options.only:
+        chosen = [chosen[number] for number in options.only]
+    names = (OURS, options.peer) if options.peer else CONTESTANTS
     described = machine()
     print(", ".join(f"{name} {value}" for name, value in described.items()), flush=True)
-    figures = [run(task, repeats, options.threads) for task in chosen]
+    figures = [run(task, repeats, options.threads, names) for task in chosen]
     if options.json:
         options.json.write_text(json.dumps({"machine": described, "tasks": figures}, indent=1))
 
