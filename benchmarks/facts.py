@@ -92,18 +92,13 @@ def said(facts: Facts, text: str) -> Facts:
     return {name: value for name, value in facts.items() if mentioned(name, value, text)}
 
 
-def parts(
-    data: Path, share: float = 0.1
-) -> tuple[list[Description], list[Description], list[Description]]:
-    """Facts with their texts, split by facts: to learn from, to choose by, to report on.
-
-    The latter two have a share of the sets of facts each.
-    """
+def parts(data: Path) -> tuple[list[Description], list[Description], list[Description]]:
+    """Facts with their texts, split by facts: to learn from, to choose by, to report on."""
     rows = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()]
     kinds = sorted({prompt_of(row["mr"]) for row in rows})
     random.Random(pairs.SEED).shuffle(kinds)
-    each = int(share * len(kinds))
-    part = dict.fromkeys(kinds[:each], 2) | dict.fromkeys(kinds[each : 2 * each], 1)
+    tenth = len(kinds) // 10
+    part = dict.fromkeys(kinds[:tenth], 2) | dict.fromkeys(kinds[tenth : 2 * tenth], 1)
     found: tuple[list[Description], list[Description], list[Description]] = ([], [], [])
     for row in rows:
         found[part.get(prompt_of(row["mr"]), 0)].append((row["mr"], row["text"]))
@@ -161,6 +156,23 @@ def sets(part: Sequence[Description]) -> list[Facts]:
     return [*{prompt_of(facts): facts for facts, _ in part}.values()]
 
 
+def recombined(
+    known: Sequence[Facts], count: int, seed: int, *, held: Sequence[Facts]
+) -> list[Facts]:
+    """New sets, neither known nor held out: the attributes of a known one, values of others."""
+    noise, old = random.Random(seed), {*map(prompt_of, (*known, *held))}
+    having: dict[str, list[str]] = {}
+    for facts in known:
+        for name, value in facts.items():
+            having.setdefault(name, []).append(value)
+    found: dict[str, Facts] = {}
+    while len(found) < count:
+        drawn = {name: noise.choice(having[name]) for name in noise.choice(known)}
+        if (prompt := prompt_of(drawn)) not in old:
+            found[prompt] = drawn
+    return [*found.values()]
+
+
 def best(facts: Sequence[Facts], written: Written) -> Written:
     """Of several rounds of texts for the same facts, for each the one that mentions most."""
     rounds = [written.texts[i :: len(facts)] for i in range(len(facts))]
@@ -176,13 +188,12 @@ def best(facts: Sequence[Facts], written: Written) -> Written:
 def main() -> None:
     parser = contestants.parser(__doc__, minutes=18.0)
     parser.add_argument("--steps", type=int, help="of the training, instead of minutes")
-    parser.add_argument("--share", type=float, default=0.1, help="of the sets, held out")
     parser.add_argument("--slack", type=int, default=8)
     parser.add_argument("--temperature", type=float, default=0.3)
     parser.add_argument("--candidates", type=int, default=8, help="at a temperature of 0.7")
     parser.add_argument("--tuned", type=Path, help="what benchmarks/tuning.py wrote")
     options = parser.parse_args()
-    learnt, aside, held = parts(options.data, options.share)
+    learnt, aside, held = parts(options.data)
     cleaned = [(said(facts, text), text) for facts, text in learnt]
     records = [
         [PairRecord(prompt=prompt_of(facts), completion=text) for facts, text in part]

@@ -167,7 +167,8 @@ def at_tuned_pace(policy: DecodingPolicy, decoding: Decoding) -> DecodingPolicy:
         raise DataError(
             f"{decoding.tuned}: expected a file that `sfumato tune --out` wrote: {error}"
         ) from error
-    now = settings_of(policy)
+    paced = replace(pace_from_json(pace).of(policy), context=context_of(refresh, reach))
+    now = settings_of(paced)
     changed = [
         f"{name} {before[name]}, not {value}"
         for name, value in now.items()
@@ -179,7 +180,7 @@ def at_tuned_pace(policy: DecodingPolicy, decoding: Decoding) -> DecodingPolicy:
             "hold; tune with the options that you write with",
             file=sys.stderr,
         )
-    return replace(pace_from_json(pace).of(policy), context=context_of(refresh, reach))
+    return paced
 
 
 def settings_of(policy: DecodingPolicy) -> dict[str, Any]:

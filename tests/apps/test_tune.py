@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 from tests.apps.test_cli import call
+from torch import Tensor
 
+from sfumato.evaluation.tuning.paces import Pace
 from sfumato.models.encoders import EncoderDenoiser
+from sfumato.sampling.parts.guidance import ClassifierFree
+from sfumato.sampling.parts.quotas import Factor
 
 TEXTS = ["The Eagle is a pub.", "The Mill is a coffee shop.", "Aromi serves Chinese food."]
 
@@ -66,6 +70,25 @@ def test_options_that_a_pace_was_not_tuned_with_are_told(
     assert f"{pace} was tuned with top_k 5, not None, no_repeat None, not 0, guidance" in said.err
 
 
+def test_a_pace_brings_its_guidance_along(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the command says of guidance; the scale is what was tuned with."""
+    pace, seen = tmp_path / "pace.json", list[float]()
+    bent = Pace(quota=Factor(factor=1.0), guidance=1.5).as_json()
+    pace.write_text(json.dumps({"pace": bent, "options": {"guidance": 1.5}}), encoding="utf-8")
+    own = ClassifierFree.combine
+
+    def combine(self: ClassifierFree, *logits: Tensor) -> Tensor:
+        seen.append(self.scale)
+        return own(self, *logits)
+
+    monkeypatch.setattr(ClassifierFree, "combine", combine)
+    assert call("write", "--length", "4", "--tuned", str(pace)) == 0
+    assert set(seen) == {1.5}
+    assert "was tuned with" not in capfd.readouterr().err
+
+
 def test_what_a_frozen_context_changes_is_measured_kept_and_used(
     data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +133,7 @@ def test_a_scorer_is_kept_instead(
         (["tune", "--data", "DATA", "--steps", "4"], "--steps"),
         (["tune", "--data", "DATA", "--n", "1"], "--n"),
         (["tune", "--data", "DATA", "--target", "2"], "target"),
+        (["tune", "--data", "DATA", "--also-guidance", "1"], "give a measure"),
         (["write", "--tuned", "DATA"], "sfumato tune"),
         (["write", "--tuned", "DATA", "--refresh", "4"], "--refresh"),
         (["write", "--tuned", "DATA", "--reach", "4"], "--reach"),

@@ -34,12 +34,14 @@ class Goal:
         level: chance that the chosen pace truly reaches it.
         scorer: what the share is of; None for the tokens that careful writing writes.
         seed: of the first text and of the bootstrap.
+        guidances: scales of guidance to try beside the policy's own; they need a scorer.
     """
 
     target: float
     level: float
     scorer: Scorer | None
     seed: int
+    guidances: Sequence[float] = ()
 
 
 def records_of(data: Sequence[str], *, n: int, seed: int) -> list[Record]:
@@ -98,8 +100,7 @@ def tuned(
             "sfumato tune: only for models of masked noise, which write token by token"
         )
     context = policy.context
-    among, policy = paces(policy.order), replace(policy, context=None)
-    options = settings_of(policy)
+    among, policy = paces(policy.order, goal.guidances), replace(policy, context=None)
     rows = openings(model, records, length=length, seed=goal.seed)
     attempt = (
         agreement(model, rows, policy, among)
@@ -107,9 +108,11 @@ def tuned(
         else quality(model, rows, policy, among, measure=goal.scorer)
     )
     choice = choose(attempt, among, target=goal.target, level=goal.level, seed=goal.seed)
+    paced = choice.pace.of(policy)
+    options = settings_of(paced)
     if context is None:
         return Tuned(choice=choice, options=options)
-    frozen = replace(choice.pace.of(policy), context=context)
+    frozen = replace(paced, context=context)
     parts = same_tokens(model, rows, frozen)
     interval = bootstrap(parts, level=goal.level, seed=goal.seed)
     same = pooled(parts), interval
@@ -167,5 +170,5 @@ def _row(one: Trial, choice: Choice) -> tuple[str, ...]:
 
 
 def _name(pace: Pace) -> str:
-    """The quota with its number."""
-    return repr(pace.quota)
+    """The quota with its number, and a guidance of its own."""
+    return repr(pace.quota) + ("" if pace.guidance is None else f", guidance {pace.guidance:g}")

@@ -18,6 +18,7 @@ def tune(
     n: int = 100,
     length: int | None = None,
     guidance: float | None = None,
+    also_guidance: list[float] | None = None,
     seed: int = 0,
     decoding: Decoding = Decoding(),
 ) -> None:
@@ -43,6 +44,7 @@ def tune(
         n: The most records to try on, by chance.
         length: The most tokens to write; by default as the command chooses that writes such text.
         guidance: Strength of classifier-free guidance by the prompt.
+        also_guidance: With --by: try this strength too, as bold paces need more of it.
         seed: Seed of the choice of records, the first text and the interval.
         decoding: How to write, but for the number of tokens at once.
     """
@@ -54,7 +56,8 @@ def tune(
     from sfumato_apps.policies import open_writer
 
     opened = open_writer(model)
-    goal = Goal(target=target, level=level, scorer=scorer_of(by, opened), seed=seed)
+    scorer, guidances = scorer_of(by, opened), also_guidance or []
+    goal = Goal(target=target, level=level, scorer=scorer, seed=seed, guidances=guidances)
     records = records_of(data, n=n, seed=seed)
     found = tuned(opened, records, goal, decoding=decoding, guidance=guidance, length=length)
     print(table(found), file=sys.stderr)

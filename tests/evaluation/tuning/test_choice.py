@@ -14,6 +14,7 @@ from sfumato.evaluation.tuning.openings import openings
 from sfumato.evaluation.tuning.paces import Pace, Paces, pace_from_json, paces
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.parts import planners
+from sfumato.sampling.parts.guidance import ClassifierFree
 from sfumato.sampling.parts.planners import Order
 from sfumato.sampling.parts.quotas import Factor, Fixed, Threshold
 from sfumato.text.records import PairRecord
@@ -105,8 +106,19 @@ def test_agreement_and_quality_try_the_same_paces() -> None:
         quality(model, rows, policy, among, measure=lambda texts: [-1.0] * len(texts))(Pace())
 
 
+def test_a_pace_with_a_guidance_of_its_own_needs_a_measure() -> None:
+    """Tokens under another guidance are others; a measure of the texts can compare them."""
+    model, policy, among = whimsical(), DecodingPolicy(), paces(guidances=[2.0])
+    rows = openings(model, PAIRS, length=6)
+    with pytest.raises(UsageError, match="give a measure"):
+        agreement(model, rows, policy, among)
+    attempt = quality(model, rows, policy, among, measure=lambda texts: [1.0] * len(texts))
+    passes = attempt(among.families[3][0]).passes
+    assert all(one % 2 == 0 for one in passes), "two evaluations at every step"
+
+
 def test_paces_are_written_down_and_read_back() -> None:
-    for pace in [Pace(), *paces(Order(by=planners.margin)).all]:
+    for pace in [Pace(), *paces(Order(by=planners.margin), [1.5]).all]:
         assert pace_from_json(pace.as_json()) == pace
     with pytest.raises(UsageError, match="written down"):
         Pace(order=Order(temperature=0.5)).as_json()
@@ -114,7 +126,14 @@ def test_paces_are_written_down_and_read_back() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"quota": "Even"}, {"order": "best"}, {"factor": -1.0}, {"size": 2}, {"order": None}],
+    [
+        {"quota": "Even"},
+        {"order": "best"},
+        {"factor": -1.0},
+        {"size": 2},
+        {"order": None},
+        {"guidance": "much"},
+    ],
 )
 def test_what_is_no_pace_is_refused(change: dict[str, object]) -> None:
     record = Pace(quota=Factor(factor=1.0)).as_json() | change
@@ -122,7 +141,9 @@ def test_what_is_no_pace_is_refused(change: dict[str, object]) -> None:
         pace_from_json(record)
 
 
-def test_a_pace_changes_order_and_quota_only() -> None:
-    policy = DecodingPolicy(stopping=False)
+def test_a_pace_changes_order_quota_and_perhaps_guidance_only() -> None:
+    policy = DecodingPolicy(stopping=False, guidance=ClassifierFree(scale=0.5))
+    assert Pace().of(policy).guidance == ClassifierFree(scale=0.5)
+    assert Pace(guidance=1.0).of(policy).guidance == ClassifierFree(scale=1.0)
     changed = Pace(order=Order(distinct=True), quota=Fixed(size=3)).of(policy)
     assert (changed.order.distinct, changed.quota, changed.stopping) == (True, Fixed(size=3), False)

@@ -163,7 +163,14 @@ def agreement(
         policy: how, but for its order, quota and temperature.
         among: the paces that will be tried.
         batch_size: rows written side by side.
+
+    Raises:
+        UsageError: a pace has a guidance of its own.
     """
+    if any(pace.guidance is not None for pace in among.all):
+        raise UsageError(
+            "tokens are compared under one guidance: give a measure to choose among several"
+        )
     careful, cost = among.careful.of(policy), 2 if policy.guidance else 1
 
     @cache

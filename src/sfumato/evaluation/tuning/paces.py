@@ -1,6 +1,8 @@
 """A pace: which positions of masked text go first, and how many in one pass.
 
-{"order": "margin", "distinct": true, "quota": "Factor", "factor": 2.0}
+{"order": "margin", "distinct": true, "quota": "Factor", "factor": 2.0, "guidance": 1.0}
+
+Bold paces lose touch with the prompt first; a stronger guidance can pay for a bolder pace.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from sfumato.errors import DataError, UsageError
 from sfumato.sampling.decoding import DecodingPolicy
+from sfumato.sampling.parts.guidance import ClassifierFree
 from sfumato.sampling.parts.planners import Order
 from sfumato.sampling.parts.quotas import EntropyBound, Factor, Fixed, Threshold
 from sfumato.sampling.policies import ORDERS
@@ -27,6 +30,7 @@ class Pace:
     Attributes:
         order: which positions go first.
         quota: how many in one pass.
+        guidance: scale of classifier-free guidance; None leaves that of the policy.
 
     Example:
         >>> Pace(quota=Fixed(size=2)).as_json()
@@ -35,10 +39,14 @@ class Pace:
 
     order: Order = field(default_factory=Order)
     quota: Sure = field(default_factory=Fixed)
+    guidance: float | None = None
 
     def of(self, policy: DecodingPolicy) -> DecodingPolicy:
         """The policy at this pace; whatever else it says stays."""
-        return replace(policy, order=self.order, quota=self.quota)
+        paced = replace(policy, order=self.order, quota=self.quota)
+        if self.guidance is None:
+            return paced
+        return replace(paced, guidance=ClassifierFree(scale=self.guidance))
 
     def as_json(self) -> dict[str, object]:
         """Plain JSON types; `pace_from_json` reads them back.
@@ -53,7 +61,9 @@ class Pace:
                 "without a temperature"
             )
         waits = {"distinct": self.order.distinct, "spacing": self.order.spacing}
-        return {"order": name, **waits, "quota": type(self.quota).__name__, **asdict(self.quota)}
+        bent = {} if self.guidance is None else {"guidance": self.guidance}
+        quota = {"quota": type(self.quota).__name__, **asdict(self.quota)}
+        return {"order": name, **waits, **quota, **bent}
 
 
 def pace_from_json(record: Mapping[str, object]) -> Pace:
@@ -71,13 +81,15 @@ def pace_from_json(record: Mapping[str, object]) -> Pace:
         score = ORDERS[str(values.pop("order"))]
         waits = {name: values.pop(name) for name in ("distinct", "spacing")}
         order = Order(by=score, **waits)  # type: ignore[arg-type]
+        bent = values.pop("guidance", None)
+        scale = None if bent is None else float(str(bent))
         quota = _QUOTAS[str(values.pop("quota"))](**values)  # type: ignore[arg-type]
-    except (KeyError, TypeError, UsageError) as error:
+    except (KeyError, TypeError, ValueError, UsageError) as error:
         raise DataError(
             f"{dict(record)} is no pace: expected order, distinct, spacing and quota ("
-            f"{', '.join(_QUOTAS)}) with its number: {error}"
+            f"{', '.join(_QUOTAS)}) with its number, and perhaps guidance: {error}"
         ) from error
-    return Pace(order=order, quota=quota)
+    return Pace(order=order, quota=quota, guidance=scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +110,7 @@ class Paces:
         return [self.careful, *(pace for family in self.families for pace in family)]
 
 
-def paces(order: Order | None = None) -> Paces:
+def paces(order: Order | None = None, guidances: Sequence[float] = ()) -> Paces:
     """One token a pass, and by the same order thresholds, entropy bounds and factors.
 
     The others write a word in one place a pass, and no neighbours at once: bold ones would stutter
@@ -106,10 +118,11 @@ def paces(order: Order | None = None) -> Paces:
 
     Args:
         order: which positions go first; if not given, the surest.
+        guidances: scales to try all of them with too, beside the policy's own.
 
     Example:
-        >>> [len(family) for family in paces().families]
-        [8, 8, 8]
+        >>> [len(family) for family in paces(guidances=[1.0]).families]
+        [8, 8, 8, 8, 8, 8]
     """
     chosen = order or Order()
     quotas: tuple[Sequence[Sure], ...] = (
@@ -118,5 +131,9 @@ def paces(order: Order | None = None) -> Paces:
         [Factor(factor=f) for f in (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)],
     )
     several = replace(chosen, distinct=True, spacing=chosen.spacing or 2)
-    families = tuple(tuple(Pace(order=several, quota=one) for one in kind) for kind in quotas)
+    families = tuple(
+        tuple(Pace(order=several, quota=one, guidance=scale) for one in kind)
+        for scale in (None, *guidances)
+        for kind in quotas
+    )
     return Paces(careful=Pace(order=chosen), families=families)
