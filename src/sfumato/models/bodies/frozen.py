@@ -123,9 +123,8 @@ class FrozenBody:
         """Where something changed within reach."""
         if self._reach is None:
             return changed.any(1, keepdim=True).expand_as(changed)
-        near = nn.functional.max_pool1d(
-            changed.float(), 2 * self._reach + 1, stride=1, padding=self._reach
-        )
+        reach = min(self._reach, changed.shape[1])
+        near = nn.functional.max_pool1d(changed.float(), 2 * reach + 1, stride=1, padding=reach)
         return near > 0
 
     def _whole(
