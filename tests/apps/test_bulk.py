@@ -278,4 +278,4 @@ def test_processes_share_the_lines_out(
     run = [*LAUNCH, "--main_process_port", port, "-m", "sfumato_apps.cli"]
     subprocess.run([*map(str, [*run, *command(model, prompts), "--output", out])], check=True)
     assert out.read_bytes() == whole
-    assert [*tmp_path.iterdir()] == [out]
+    assert {*tmp_path.iterdir()} == {out, tmp_path / "o.jsonl.run"}

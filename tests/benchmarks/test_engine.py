@@ -118,6 +118,7 @@ def test_memory_is_that_of_two_passes() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_every_sampler_has_a_peak_in_a_process_of_its_own(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     command = [sys.executable, "benchmarks/engine.py", "--quick", "--parts", "batch"]

@@ -38,7 +38,7 @@ def asked(live: Live, count: int, clients: int, **more: Any) -> Counter[int]:
         statuses: Counter[int] = Counter()
         numbers = iter(range(count))
         limits = httpx.Limits(max_connections=clients)
-        options = {"base_url": live.url, "timeout": 120, "trust_env": False, "limits": limits}
+        options = {"base_url": live.url, "timeout": 500, "trust_env": False, "limits": limits}
         async with httpx.AsyncClient(**options) as client:
 
             async def one() -> None:
