@@ -45,7 +45,7 @@ def damage(folder: Path, data: st.DataObject, *, skip: str = "") -> str:
     if kind == "delete":
         path.unlink()
     elif kind == "cut":
-        path.write_bytes(raw[:at])
+        path.write_bytes(raw[: min(at, len(raw.rstrip()) - 1)])  # a last newline is no loss
     else:
         raw[at] ^= 1 << data.draw(st.integers(0, 7), label="bit")
         path.write_bytes(raw)
