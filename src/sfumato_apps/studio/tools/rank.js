@@ -90,15 +90,13 @@ export function createRank({ api, store: known }) {
   function add() {
     const field = h("textarea", { rows: 4, class: "code", id: "own", required: true, dir: "auto" });
     const label = `A candidate of your own${prompt.value && ": what follows the prompt"}`;
-    const form = h("form", { method: "dialog", class: "inside" }, h("label", { for: "own" }, label), field,
-      h("div", { class: "actions" }, h("button", { type: "submit", class: "primary", value: "yes" }, "Add"),
-        h("button", { class: "quiet", onclick: () => sheet.close() }, "Cancel")));
-    const sheet = h("dialog", { class: "sheet small", onclose: () => {
-      sheet.remove();
+    const form = h("form", { method: "dialog", class: "inside", onsubmit: () => {
       const text = field.value.trim();
-      if (sheet.returnValue !== "yes" || !text) return;
-      show([...draft.items, item(prompt.value && !/\s$/.test(prompt.value) ? ` ${text}` : text)]);
-    } }, form);
+      if (text) show([...draft.items, item(prompt.value && !/\s$/.test(prompt.value) ? ` ${text}` : text)]);
+    } }, h("label", { for: "own" }, label), field,
+      h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Add"),
+        h("button", { type: "button", class: "quiet", onclick: () => sheet.close() }, "Cancel")));
+    const sheet = h("dialog", { class: "sheet small", onclose: () => sheet.remove() }, form);
     document.body.append(sheet);
     sheet.showModal();
   }
