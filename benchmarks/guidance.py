@@ -17,7 +17,9 @@ Then
 
 all by DPM-Solver++ in 20 steps even in λ. Each writes a file that `continuations.py` measures;
 on top of its figures stands how often an ending is nearest to its own beginning among ten, by the
-cosine of mean vectors of the encoder (a tenth is chance). What is in the folder is not done again.
+cosine of mean vectors of the encoder (a tenth is chance). What is in the folder is not done again:
+endings are written some at a time, and a run that was stopped goes on. `--only` writes some ways
+and stops, so that several processes can share the work; the run without it has the tables.
 """
 
 from __future__ import annotations
@@ -25,10 +27,13 @@ from __future__ import annotations
 import json
 import random
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import contestants
 import continuations
@@ -40,6 +45,7 @@ from torch import Tensor
 from sfumato.evaluation.likeness.encodings import Encoder, encoder
 from sfumato.models.latent.classifier import ConditionLaw
 from sfumato.models.latent.classifier_storage import ClassifierCheckpoint, load_classifier
+from sfumato.models.latent.codecs.encoder import EncoderCodec
 from sfumato.models.latent.storage import LatentCheckpoint, load_latent
 from sfumato.sampling.latent.descent import Descent
 from sfumato.sampling.latent.guides import Contrast, Gradient
@@ -50,8 +56,10 @@ from sfumato.text.slots import Slots, lay_slots
 from sfumato.text.words import sentences
 
 ENDING, STORY, GIVEN, AT_ONCE, CLEAN = 44, 96, 64, 50, 4.0
+_FRAME = 2  # slots of a story that hold no words
 SCALES = (0.5, 1.0, 100.0, 250.0, 500.0, 750.0)
 Way = Callable[[Sequence[str], int], list[tuple[str, float]]]
+Row = dict[str, Any]
 
 
 def stories(path: Path, apart: Sequence[Mapping[str, str]]) -> list[list[str]]:
@@ -80,9 +88,9 @@ class Study:
     whole: LatentCheckpoint
     judge: ClassifierCheckpoint
 
-    def policy(self, model: LatentCheckpoint) -> Descent:
+    def policy(self, model: LatentCheckpoint, steps: int = 20) -> Descent:
         """The plain one."""
-        return Descent(process=model.process, codec=model.codec, steps=20, show=20)
+        return Descent(process=model.process, codec=model.codec, steps=steps, show=steps)
 
     def slots(self, prompts: Sequence[str], answers: Sequence[str]) -> Slots:
         """Beginnings and endings as the models are given them."""
@@ -120,9 +128,9 @@ class Study:
 
         return way
 
-    def told(self, contrast: Contrast | None = None) -> Way:
+    def told(self, contrast: Contrast | None = None, *, steps: int = 20) -> Way:
         """Conditional training, perhaps with classifier-free guidance."""
-        policy = replace(self.policy(self.endings), guidance=contrast)
+        policy = replace(self.policy(self.endings, steps), guidance=contrast)
 
         def way(prompts: Sequence[str], seed: int) -> list[tuple[str, float]]:
             samples = complete_each(
@@ -135,7 +143,8 @@ class Study:
     def replaced(self, prompts: Sequence[str], seed: int) -> list[tuple[str, float]]:
         """The beginning held where it is."""
         policy = replace(self.policy(self.whole), hold=True)
-        lengths = [ENDING] * len(prompts)
+        words = self.whole.vocabulary
+        lengths = [min(ENDING, STORY - _FRAME - len(words.encode(one))) for one in prompts]
         samples = complete_each(
             self.whole, prompts, lengths=lengths, policy=policy, seed=seed, batch_size=len(prompts)
         )
@@ -144,19 +153,26 @@ class Study:
     def reconstructed(self, scale: float) -> Way:
         """The gradient of the decoder's log p of the beginning."""
         words, codec = self.whole.vocabulary, self.whole.codec
+        assert isinstance(codec, EncoderCodec)
+        decoder = codec.decoder
+        said_at = {token: i for i, token in enumerate(decoder.kept.tolist())}
 
         def way(prompts: Sequence[str], seed: int) -> list[tuple[str, float]]:
-            rows = [words.encode(prompt) for prompt in prompts]
+            rows = [[said_at.get(token) for token in words.encode(text)] for text in prompts]
             wide = max(map(len, rows))
-            ids = torch.tensor([[*row, *[words.pad] * (wide - len(row))] for row in rows])
-            exists = ids != words.pad
+            wanted = torch.zeros(len(rows), wide, dtype=torch.long)
+            sayable = torch.zeros(len(rows), wide, dtype=torch.bool)
+            for i, row in enumerate(rows):
+                sayable[i, : len(row)] = torch.tensor([at is not None for at in row])
+                wanted[i, : len(row)] = torch.tensor([at or 0 for at in row])
 
-            def log_p(x: Tensor, log_snr: Tensor) -> Tensor:
+            def likely(x: Tensor, log_snr: Tensor) -> Tensor:
                 every = torch.ones(x.shape[:2], dtype=torch.bool)
-                said = codec.decode(x, every)[:, :wide].log_softmax(2)
-                return (said.gather(2, ids[..., None])[..., 0] * exists).sum(1)
+                said = decoder(x, every)[:, :wide].log_softmax(2)
+                found: Tensor = (said.gather(2, wanted[..., None])[..., 0] * sayable).sum(1)
+                return found
 
-            guide = Gradient(log_p=log_p, scale=scale, through=True, clip=0.5)
+            guide = Gradient(log_p=likely, scale=scale, through=True, clip=0.5)
             policy = replace(self.policy(self.whole), guides=(guide,))
             samples = write(
                 self.whole, n=len(prompts), policy=policy, seed=seed, batch_size=len(prompts)
@@ -198,6 +214,9 @@ class Study:
         found["prompt 1"] = self.told()
         for scale in (1.5, 2.0, 3.0):
             found[f"prompt {scale:g}"] = self.told(Contrast(scale=scale - 1))
+        for scale in (2.0, 3.0):
+            way = self.told(Contrast(scale=scale - 1), steps=10)
+            found[f"prompt {scale:g}, 10 steps"] = way
         found["prompt 3, window"] = self.told(Contrast(scale=2.0, window=window))
         found["prompt 3, rescaled"] = self.told(Contrast(scale=2.0, rescale=0.7))
         found["unguided, best of 2"] = self.best(self.free, 2)
@@ -231,6 +250,30 @@ def batches(rows: Sequence[Mapping[str, str]]) -> Iterator[tuple[int, list[str]]
         yield start, [row["source"] for row in rows[start : start + AT_ONCE]]
 
 
+def endings(path: Path, way: Way, rows: Sequence[Mapping[str, str]], *, bf16: bool) -> list[Row]:
+    """Endings of one way, written from where the file ends on."""
+    path.touch()
+    with path.open(encoding="utf-8") as file:
+        lines = file.readlines()
+    done = len(lines) if len(lines) >= len(rows) else len(lines) // AT_ONCE * AT_ONCE
+    path.write_text("".join(lines[:done]), encoding="utf-8")
+    for start, some in batches(rows):
+        if start < done:
+            continue
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            found = way(some, start)
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(_line(rows[start + i], *one) for i, one in enumerate(found)))
+        print(f"{path.stem}: {start + len(some)} of {len(rows)}", file=sys.stderr, flush=True)
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in islice(file, len(rows))]
+
+
+def _line(row: Mapping[str, str], text: str, passes: float) -> str:
+    kept = {key: row[key] for key in ("source", "target")}
+    return json.dumps({**kept, "generated": text, "passes": passes}, ensure_ascii=False) + "\n"
+
+
 def nearest(reader: Encoder, sources: Sequence[str], texts: Sequence[str]) -> float:
     """How often a text is nearest to its own source among ten."""
     own = torch.nn.functional.normalize(reader(texts), dim=1)
@@ -256,6 +299,8 @@ def main() -> None:
     )
     parser.add_argument("--n", type=int, default=500, help="beginnings")
     parser.add_argument("--train", action="store_true", help="train the models and stop")
+    parser.add_argument("--bf16", action="store_true", help="write in bfloat16")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WAY", help="names of the tables")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     lines = options.data.read_text(encoding="utf-8").splitlines()
@@ -265,21 +310,17 @@ def main() -> None:
     models = study(options.out, learnt, options.encoder, options.steps)
     if options.train:
         return
-    apart, reader, files, rows = pairs[: options.n], encoder(options.encoder), [], []
+    apart, ways = pairs[: options.n], models.ways()
+    for name in options.only:
+        endings(options.out / f"{name}.jsonl", ways[name], apart, bf16=options.bf16)
+    if options.only:
+        return
+    reader, files, rows = encoder(options.encoder), [], []
     sources = [row["source"] for row in apart]
     rows.append(["people", "", f"{nearest(reader, sources, [r['target'] for r in apart]):.3f}", ""])
-    for name, way in models.ways().items():
+    for name, way in ways.items():
         path = options.out / f"{name}.jsonl"
-        if not path.exists():
-            found = [one for start, some in batches(apart) for one in way(some, start)]
-            contestants.keep(
-                path,
-                [
-                    {"source": r["source"], "target": r["target"], "generated": text, "passes": n}
-                    for r, (text, n) in zip(apart, found, strict=True)
-                ],
-            )
-        written = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        written = endings(path, way, apart, bf16=options.bf16)
         texts = [row["generated"].strip() or "." for row in written]
         sure = mean(
             float(models.belongs(some, texts[start : start + AT_ONCE]).exp().mean())

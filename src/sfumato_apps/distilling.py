@@ -20,12 +20,13 @@ from sfumato.models.encoders import EncoderDenoiser
 from sfumato.models.latent.storage import LatentCheckpoint, save_latent
 from sfumato.noise.times import ExactCount
 from sfumato.sampling.ancestral import marks_noise
+from sfumato.sampling.parts.guidance import ClassifierFree
 from sfumato.sampling.tasks import specials_of
 from sfumato.text.batching import Example
 from sfumato.text.corpora import parse_source
 from sfumato.text.slots import Slots, lay_slots
 from sfumato.text.vocabulary import Vocabulary
-from sfumato.training.consistency import LatentConsistency, ThroughTime
+from sfumato.training.consistency import LatentConsistency, ThroughTime, UnderGuidance
 from sfumato.training.latents import LatentLearner
 from sfumato.training.objectives import Learning
 from sfumato.training.sharing.stopping import StopOnSignal
@@ -49,6 +50,7 @@ class Distillation:
     steps: int
     rounds: int
     levels: int
+    guidance: float | None
     batch: int
     learning_rate: float
     optimizer: str
@@ -80,6 +82,11 @@ def follow(plan: Distillation) -> None:
     else:
         length = min(plan.max_length, (teacher.denoiser.max_length or plan.max_length) - _SLACK)
     examples = _examples(plan, teacher.vocabulary, length, notes)
+    if plan.guidance is not None and all(all(one.trained[1:]) for one in examples):
+        raise UsageError(
+            "guidance strengthens what is given, and no record has a prompt: give pairs or "
+            "dialogues, or leave --guidance out"
+        )
     settings = {name: str(value) for name, value in asdict(plan).items()}
     metadata = {**teacher.metadata, "distilled": settings}
     if isinstance(teacher, LatentCheckpoint):
@@ -116,6 +123,7 @@ def _latent(
         teacher=LatentLearner(teacher.denoiser, teacher.codec),
         levels=plan.levels,
         dropping=0.1 if sizes.reading != "none" else 0.0,
+        guidance=plan.guidance or 0.0,
     )
 
     def lay(some: Sequence[Example], generator: torch.Generator) -> Slots:
@@ -129,8 +137,13 @@ def _latent(
 
 
 def _masked(plan: Distillation, teacher: Checkpoint, examples: list[Example], notes: Notes) -> None:
-    """A model that says at once what its teacher says in two steps, round by round."""
+    """A model that says at once what its teacher says in two steps, or under guidance."""
     words = teacher.vocabulary
+    if plan.guidance is not None and plan.rounds > 1:
+        raise UsageError(
+            "guidance is learnt in one round: distil the student again, without --guidance, for "
+            "fewer steps"
+        )
     if not marks_noise(teacher.process, specials_of(words)):
         raise UsageError(
             f"{teacher.process} is not masked noise: latent and masked models are distilled"
@@ -138,14 +151,25 @@ def _masked(plan: Distillation, teacher: Checkpoint, examples: list[Example], no
     lay = run.layout_of(words, slack=_SLACK, holes=0.3, answer_holes=0.0)
     for number in range(plan.rounds):
         notes.say(f"round {number + 1} of {plan.rounds}")
-        objective = ThroughTime(
-            process=teacher.process, times=ExactCount(), teacher=teacher.denoiser
-        )
+        objective = _objective(plan, teacher)
         student = copy.deepcopy(teacher.denoiser).requires_grad_(True)
         best = _trained(plan, student, objective, (lay, examples), notes, number)
         teacher = replace(teacher, denoiser=cast(EncoderDenoiser, best))
         if ranks.is_first():
             save(teacher, plan.out)
+
+
+def _objective(plan: Distillation, teacher: Checkpoint) -> ThroughTime | UnderGuidance:
+    process, network, times = teacher.process, teacher.denoiser, ExactCount()
+    if plan.guidance is None:
+        return ThroughTime(process=process, times=times, teacher=network)
+    return UnderGuidance(
+        process=process,
+        times=times,
+        teacher=network,
+        guidance=ClassifierFree(scale=plan.guidance),
+        specials=specials_of(teacher.vocabulary),
+    )
 
 
 def _trained(

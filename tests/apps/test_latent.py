@@ -206,6 +206,26 @@ def test_models_of_both_kinds_are_distilled(
     assert call("write", "--model", student, "--length", "8") == 0
 
 
+def test_guidance_is_distilled(
+    folder: Path, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    row = {"prompt": "the cat", "completion": " sat on the mat"}
+    pairs.write_text("".join(json.dumps(row) + "\n" for _ in range(20)))
+    encoder, student = tmp_path / "encoder", tmp_path / "student"
+    common = ["--steps", "3", "--batch", "8"]
+    tiny = ["--width", "16", "--layers", "1", "--heads", "2", "--vocabulary", "300"]
+    assert call("train", "--data", pairs, "--out", encoder, *tiny, *common) == 0
+    guided = ["--model", encoder, "--out", student, "--guidance", "1", *common]
+    assert call("distill", *guided, "--data", corpus) == 2
+    assert "no record has a prompt" in capfd.readouterr().err
+    assert call("distill", *guided, "--data", pairs, "--rounds", "2") == 2
+    assert "in one round" in capfd.readouterr().err
+    assert call("distill", *guided, "--data", pairs) == 0
+    assert call("write", "--prompt", "the cat", "--model", student, "--length", "4") == 0
+    assert json.loads((student / "sfumato.json").read_text())["metadata"]["distilled"]["guidance"]
+
+
 def test_a_model_of_tokens_has_no_space_to_travel_in(capfd: pytest.CaptureFixture[str]) -> None:
     from sfumato.models.checkpoints import SHIPPED
 

@@ -11,7 +11,7 @@ Legend of shapes: `B` batch, `L` positions, `M` predicted positions.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -74,6 +74,14 @@ def cut(batch: Tensors, start: int, stop: int) -> Tensors:
     """Some rows of a dataclass of tensors."""
     values: dict[str, Any] = {n: v[start:stop] for n, v in vars(batch).items()}
     return replace(batch, **values)  # type: ignore[type-var]
+
+
+def narrowed(batch: Tensors, start: int, stop: int) -> Tensors:
+    """Some rows of a dataclass of tensors, cut to the width that its `attend` uses."""
+    part = cut(batch, start, stop)
+    width = int(part.attend.sum(1).max())  # type: ignore[attr-defined]
+    values = {n: v[:, :width] if v.dim() == 2 else v for n, v in vars(part).items()}
+    return replace(part, **values)  # type: ignore[type-var]
 
 
 @runtime_checkable
@@ -158,13 +166,7 @@ class Prepared:
 
     def rows(self, start: int, stop: int) -> Prepared:
         """A micro-batch: some rows, cut to the width that they use."""
-        width = int(self.attend[start:stop].sum(1).max())
-        cut = {
-            field.name: value[start:stop, :width] if value.dim() == 2 else value[start:stop]
-            for field in fields(self)
-            for value in (getattr(self, field.name),)
-        }
-        return Prepared(**cut)
+        return narrowed(self, start, stop)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,6 +104,15 @@ def extrapolate(
     return (strong - weak).mul_(1 + scale).add_(weak)
 
 
+def without_prompt(
+    ids: Int[Tensor, "B L"], canvas: Canvas, specials: Specials
+) -> Int[Tensor, "B L"]:
+    """Ids whose locked text is masked, as `ClassifierFree` compares them; special tokens stay."""
+    control = torch.isin(ids, specials.forbidden.to(ids.device)) | specials.ends(ids)
+    prompt = canvas.attend & ~canvas.editable & ~control
+    return ids.masked_fill(prompt, specials.mask)
+
+
 def predict(
     frame: Frame,
     where: Bool[Tensor, "B L"],
@@ -136,7 +145,7 @@ def predict(
     if guidance is None:
         logits = denoiser(frame.ids, where, attend=attend, t=t)
     else:
-        null = _without_prompt(frame, specials)
+        null = without_prompt(frame.ids, frame.canvas, specials)
         logits = guidance.predict(denoiser, frame.ids, null, where, attend=attend, t=t)
     batch, position = where.nonzero(as_tuple=True)
     view = rules.scene(frame, (batch, position), specials, frame.ids)
@@ -235,14 +244,6 @@ def _fit(rows: Rows, pending: Bool[Tensor, "B L"], phrase: tuple[int, ...]) -> F
         here[rows.batch, rows.position] = log_p[:, offset]
         total += here[:, offset : offset + length]
     return total
-
-
-def _without_prompt(frame: Frame, specials: Specials) -> Int[Tensor, "B L"]:
-    """The canvas with its locked text masked; special tokens stay."""
-    ids = frame.ids
-    control = torch.isin(ids, specials.forbidden.to(ids.device)) | specials.ends(ids)
-    prompt = frame.canvas.attend & ~frame.canvas.editable & ~control
-    return ids.masked_fill(prompt, specials.mask)
 
 
 def _check_width(logits: Tensor, view: rules.Scene, specials: Specials) -> None:
