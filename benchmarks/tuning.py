@@ -9,6 +9,10 @@ token a pass mentions, by the lower end of an interval over the sets. `--also-gu
 for a bolder pace with a stronger guidance. The held-out sets, several texts for each, report on it:
 facts mentioned and passes, with standard errors and intervals over the sets. Beside it stands the
 pace that agreement of tokens chooses, which asks for no measure.
+
+A model that was distilled under guidance is written with `--guidance 0 --teacher RUN/diffusion`:
+facts and passes are then compared with those of its teacher under `--teacher-guidance`, which
+writes one token a pass. `--aside` reports on the sets put aside as well, which no choice here sees.
 """
 
 from __future__ import annotations
@@ -74,19 +78,29 @@ def summed(column: Sequence[float], prompts: Sequence[str]) -> tuple[float, ...]
 
 def report(tried: Tried, careful: Tried, sets: Sequence[facts.Facts]) -> dict[str, object]:
     """Facts mentioned with the standard error, their share of the careful ones, passes."""
+    shared = Parts(pool="ratio", columns=(tried.parts.columns[0], careful.parts.columns[0]))
     wanted = summed([float(len(one)) for one in sets], [*map(facts.prompt_of, sets)])
     found = Parts(pool="ratio", columns=(tried.parts.columns[0], wanted))
-    interval = bootstrap(tried.parts, draws=2000, level=0.95)
+    interval = bootstrap(shared, draws=2000, level=0.95)
     spent, before = sum(tried.passes), sum(careful.passes)
     return {
         "texts": len(sets),
         "facts": round(pooled(found), 4),
         "standard error": round(jackknife(found) or 0.0, 4),
-        "share of careful": round(pooled(tried.parts), 4),
+        "share of careful": round(pooled(shared), 4),
         "95 %": [round(interval.low, 4), round(interval.high, 4)],
         "passes": round(spent / len(sets), 2),
         "times fewer": round(before / spent, 2),
     }
+
+
+def writing(temperature: float, guidance: float) -> DecodingPolicy:
+    """How both are written, but for the pace."""
+    return DecodingPolicy(
+        tokens=TokenSampler(temperature=temperature),
+        guidance=ClassifierFree(scale=guidance) if guidance else None,
+        constraints=(Loops(),),
+    )
 
 
 def trials(choice: Choice) -> list[dict[str, object]]:
@@ -130,27 +144,33 @@ def main() -> None:
     parser.add_argument("--also-guidance", type=float, nargs="+", default=[])
     parser.add_argument("--temperature", type=float, default=0.3)
     parser.add_argument("--texts", type=int, default=16, help="for each held-out set")
+    parser.add_argument("--aside", action="store_true", help="report on the sets put aside too")
+    parser.add_argument("--teacher", type=Path, help="the model that the first was distilled from")
+    parser.add_argument("--teacher-guidance", type=float, default=0.5)
     options = parser.parse_args()
     model = load(options.model)
     learnt, aside, held = facts.parts(options.data)
     order = Order(by=ORDERS[options.order])
     among, same = paces(order, options.also_guidance), paces(order)
     among, same = (boldest(one, options.quota, options.skip) for one in (among, same))
-    policy = DecodingPolicy(
-        tokens=TokenSampler(temperature=options.temperature),
-        guidance=ClassifierFree(scale=options.guidance) if options.guidance else None,
-        constraints=(Loops(),),
-    )
+    policy = writing(options.temperature, options.guidance)
     limits = {"target": options.target, "level": options.level}
     known = facts.sets([*learnt, *aside])
     new = facts.recombined(known, options.sets, pairs.SEED, held=facts.sets(held))
     by_facts = choose(tries(model, new, pairs.SEED, policy, among), among, **limits)
     rows = rows_of(model, facts.sets(aside), pairs.SEED)
     by_tokens = choose(agreement(model, rows, policy, same), same, **limits)
-    final = [one for one in facts.sets(held) for _ in range(options.texts)]
+    apart = facts.sets([*held, *(aside if options.aside else [])])
+    final = [one for one in apart for _ in range(options.texts)]
     attempt = tries(model, final, pairs.SEED, policy, among)
     careful = attempt(among.careful)
-    found: dict[str, object] = {"careful": report(careful, careful, final)}
+    found: dict[str, object] = {}
+    if options.teacher:
+        guided = writing(options.temperature, options.teacher_guidance)
+        own = careful
+        careful = tries(load(options.teacher), final, pairs.SEED, guided, among)(among.careful)
+        found["one token a pass"] = report(own, careful, final)
+    found["careful"] = report(careful, careful, final)
     for name, choice in (("by facts", by_facts), ("by tokens", by_tokens)):
         held_out = report(attempt(choice.pace), careful, final)
         found[name] = {"pace": choice.pace.as_json(), **held_out, "tried": trials(choice)}
