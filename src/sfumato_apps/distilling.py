@@ -116,6 +116,8 @@ def _latent(
 ) -> None:
     """A consistency model, which needs no hints."""
     words, sizes = teacher.vocabulary, teacher.denoiser.sizes
+    if plan.guidance and sizes.reading == "none":
+        raise UsageError(f"{plan.model} reads no prompt that guidance could strengthen")
     student = copy.deepcopy(teacher.denoiser)
     student.sizes = replace(sizes, hinted=False)
     objective = LatentConsistency(

@@ -103,7 +103,7 @@ def test_texts_are_compressed_and_the_rest_works_as_ever(
     assert "compresses each text as a whole" in capfd.readouterr().err
     judge = ["--out", tmp_path / "judge", "--steps", "2", "--batch", "8", "--hidden", "16"]
     assert call("classifier", "--model", out, "--data", pairs, *judge, "--heads", "2") == 0
-    student = ["--out", tmp_path / "student", "--steps", "2", "--batch", "8"]
+    student = ["--out", tmp_path / "student", "--steps", "2", "--batch", "8", "--guidance", "2"]
     assert call("distill", "--model", out, "--data", pairs, *student) == 0
     assert call("write", "--model", tmp_path / "student", "--solver", "renoise") == 0
     assert call("latent", *common, "--out", tmp_path / "none") == 2
@@ -207,21 +207,24 @@ def test_models_of_both_kinds_are_distilled(
 
 
 def test_guidance_is_distilled(
-    folder: Path, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    folder: Path,
+    corpus: Path,
+    pairs: Path,
+    encoder: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    pairs = tmp_path / "pairs.jsonl"
-    row = {"prompt": "the cat", "completion": " sat on the mat"}
-    pairs.write_text("".join(json.dumps(row) + "\n" for _ in range(20)))
-    encoder, student = tmp_path / "encoder", tmp_path / "student"
-    common = ["--steps", "3", "--batch", "8"]
-    tiny = ["--width", "16", "--layers", "1", "--heads", "2", "--vocabulary", "300"]
-    assert call("train", "--data", pairs, "--out", encoder, *tiny, *common) == 0
-    guided = ["--model", encoder, "--out", student, "--guidance", "1", *common]
-    assert call("distill", *guided, "--data", corpus) == 2
-    assert "no record has a prompt" in capfd.readouterr().err
-    assert call("distill", *guided, "--data", pairs, "--rounds", "2") == 2
-    assert "in one round" in capfd.readouterr().err
-    assert call("distill", *guided, "--data", pairs) == 0
+    student = tmp_path / "student"
+    guided = ["--out", student, "--guidance", "1", "--steps", "3", "--batch", "8"]
+    of = ["--model", encoder]
+    for wrong, what in (
+        ([*of, "--data", corpus], "no record has a prompt"),
+        ([*of, "--data", pairs, "--rounds", "2"], "in one round"),
+        (["--model", folder, "--data", pairs], "reads no prompt"),
+    ):
+        assert call("distill", *guided, *wrong) == 2
+        assert what in capfd.readouterr().err
+    assert call("distill", *guided, *of, "--data", pairs) == 0
     assert call("write", "--prompt", "the cat", "--model", student, "--length", "4") == 0
     assert json.loads((student / "sfumato.json").read_text())["metadata"]["distilled"]["guidance"]
 
