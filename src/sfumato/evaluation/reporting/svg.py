@@ -175,7 +175,7 @@ def _frame(
         raise UsageError("a plot needs at least one series, got none")
     legend, top = _legend(series, 44)
     height = top + 266
-    x = _axis([value for one in series for value in one.x], _LEFT, WIDTH - 16)
+    x = _axis([value for one in series for value in one.x], _LEFT, WIDTH - 24)
     y = _axis([v for one in series for v in (*one.y, *one.low, *one.high)], height - 46, top)
     parts = [_text(16, 22, title, "title"), *legend]
     for tick in y.ticks():
