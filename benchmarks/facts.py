@@ -156,23 +156,6 @@ def sets(part: Sequence[Description]) -> list[Facts]:
     return [*{prompt_of(facts): facts for facts, _ in part}.values()]
 
 
-def recombined(
-    known: Sequence[Facts], count: int, seed: int, *, held: Sequence[Facts]
-) -> list[Facts]:
-    """New sets, neither known nor held out: the attributes of a known one, values of others."""
-    noise, old = random.Random(seed), {*map(prompt_of, (*known, *held))}
-    having: dict[str, list[str]] = {}
-    for facts in known:
-        for name, value in facts.items():
-            having.setdefault(name, []).append(value)
-    found: dict[str, Facts] = {}
-    while len(found) < count:
-        drawn = {name: noise.choice(having[name]) for name in noise.choice(known)}
-        if (prompt := prompt_of(drawn)) not in old:
-            found[prompt] = drawn
-    return [*found.values()]
-
-
 def best(facts: Sequence[Facts], written: Written) -> Written:
     """Of several rounds of texts for the same facts, for each the one that mentions most."""
     rounds = [written.texts[i :: len(facts)] for i in range(len(facts))]

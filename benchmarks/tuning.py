@@ -2,17 +2,16 @@
 
     python benchmarks/tuning.py RUN/diffusion E2E.jsonl --out tuned.json
 
-RUN is a folder of benchmarks/facts.py, whose split of the data this takes. `--sets` new sets of
-facts choose the pace, put together from those that are not held out, as a set needs no description
-to count its facts in a text: the cheapest pace that keeps `--target` of the facts that writing one
-token a pass mentions, by the lower end of an interval over the sets. `--also-guidance` lets it pay
-for a bolder pace with a stronger guidance. The held-out sets, several texts for each, report on it:
-facts mentioned and passes, with standard errors and intervals over the sets. Beside it stands the
-pace that agreement of tokens chooses, which asks for no measure.
+RUN is a folder of benchmarks/facts.py, whose split of the data this takes. The sets put aside
+choose a pace, several texts for each: the cheapest that keeps `--target` of the facts that writing
+one token a pass mentions, by the lower end of an interval over the sets. The held-out sets report
+on it; then they choose, and the sets put aside report, so that no set chooses the pace it is judged
+by. Facts mentioned and passes of both reports together, with standard errors and intervals over the
+sets. `--also-guidance` lets a bolder pace be paid for by a stronger guidance.
 
 A model that was distilled under guidance is written with `--guidance 0 --teacher RUN/diffusion`:
 facts and passes are then compared with those of its teacher under `--teacher-guidance`, which
-writes one token a pass. `--aside` reports on the sets put aside as well, which no choice here sees.
+writes one token a pass.
 """
 
 from __future__ import annotations
@@ -21,14 +20,16 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from statistics import mean
 
 import facts
 import pairs
 
 from sfumato.evaluation.records import Parts
 from sfumato.evaluation.resampling import bootstrap, jackknife, pooled
-from sfumato.evaluation.tuning.choice import Choice, Tried, Try, agreement, choose, quality
+from sfumato.evaluation.tuning.choice import Choice, Tried, Try, choose, quality
 from sfumato.evaluation.tuning.paces import Pace, Paces, paces
 from sfumato.models.checkpoints import Checkpoint, load
 from sfumato.sampling.decoding import DecodingPolicy
@@ -76,21 +77,31 @@ def summed(column: Sequence[float], prompts: Sequence[str]) -> tuple[float, ...]
     return tuple(totals.values())
 
 
-def report(tried: Tried, careful: Tried, sets: Sequence[facts.Facts]) -> dict[str, object]:
+def some(tried: Tried, of: slice, texts: int) -> Tried:
+    """What was tried on some of the sets, which have so many texts each."""
+    columns = tuple(column[of] for column in tried.parts.columns)
+    passes = tried.passes[of.start * texts : of.stop * texts]
+    return Tried(parts=Parts(pool="ratio", columns=columns), passes=passes)
+
+
+def report(
+    halves: Sequence[Tried], careful: Tried, wanted: Sequence[float]
+) -> dict[str, float | list[float]]:
     """Facts mentioned with the standard error, their share of the careful ones, passes."""
-    shared = Parts(pool="ratio", columns=(tried.parts.columns[0], careful.parts.columns[0]))
-    wanted = summed([float(len(one)) for one in sets], [*map(facts.prompt_of, sets)])
-    found = Parts(pool="ratio", columns=(tried.parts.columns[0], wanted))
+    said = tuple(number for half in halves for number in half.parts.columns[0])
+    passes = [number for half in halves for number in half.passes]
+    found = Parts(pool="ratio", columns=(said, tuple(wanted)))
+    shared = Parts(pool="ratio", columns=(said, careful.parts.columns[0]))
     interval = bootstrap(shared, draws=2000, level=0.95)
-    spent, before = sum(tried.passes), sum(careful.passes)
     return {
-        "texts": len(sets),
+        "sets": len(said),
+        "texts": len(passes),
         "facts": round(pooled(found), 4),
         "standard error": round(jackknife(found) or 0.0, 4),
         "share of careful": round(pooled(shared), 4),
         "95 %": [round(interval.low, 4), round(interval.high, 4)],
-        "passes": round(spent / len(sets), 2),
-        "times fewer": round(before / spent, 2),
+        "passes": round(mean(passes), 2),
+        "times fewer": round(mean(careful.passes) / mean(passes), 2),
     }
 
 
@@ -134,7 +145,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--target", type=float, default=0.98)
     parser.add_argument("--level", type=float, default=0.9)
-    parser.add_argument("--sets", type=int, default=600)
     parser.add_argument(
         "--quota", nargs="+", help="Threshold, EntropyBound, Factor; all if left out"
     )
@@ -143,37 +153,46 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=0.5)
     parser.add_argument("--also-guidance", type=float, nargs="+", default=[])
     parser.add_argument("--temperature", type=float, default=0.3)
-    parser.add_argument("--texts", type=int, default=16, help="for each held-out set")
-    parser.add_argument("--aside", action="store_true", help="report on the sets put aside too")
+    parser.add_argument("--texts", type=int, default=16, help="for each set")
     parser.add_argument("--teacher", type=Path, help="the model that the first was distilled from")
     parser.add_argument("--teacher-guidance", type=float, default=0.5)
     options = parser.parse_args()
-    model = load(options.model)
-    learnt, aside, held = facts.parts(options.data)
-    order = Order(by=ORDERS[options.order])
-    among, same = paces(order, options.also_guidance), paces(order)
-    among, same = (boldest(one, options.quota, options.skip) for one in (among, same))
-    policy = writing(options.temperature, options.guidance)
-    limits = {"target": options.target, "level": options.level}
-    known = facts.sets([*learnt, *aside])
-    new = facts.recombined(known, options.sets, pairs.SEED, held=facts.sets(held))
-    by_facts = choose(tries(model, new, pairs.SEED, policy, among), among, **limits)
-    rows = rows_of(model, facts.sets(aside), pairs.SEED)
-    by_tokens = choose(agreement(model, rows, policy, same), same, **limits)
-    apart = facts.sets([*held, *(aside if options.aside else [])])
-    final = [one for one in apart for _ in range(options.texts)]
-    attempt = tries(model, final, pairs.SEED, policy, among)
-    careful = attempt(among.careful)
-    found: dict[str, object] = {}
+    _, aside, held = (facts.sets(part) for part in facts.parts(options.data))
+    among = paces(Order(by=ORDERS[options.order]), options.also_guidance)
+    among = boldest(among, options.quota, options.skip)
+    final = [one for one in (*aside, *held) for _ in range(options.texts)]
+    wanted = summed([float(len(one)) for one in final], [*map(facts.prompt_of, final)])
+
+    def attempts(folder: Path, guidance: float) -> Try:
+        policy = writing(options.temperature, guidance)
+        return cache(tries(load(folder), final, pairs.SEED, policy, among))
+
+    attempt = attempts(options.model, options.guidance)
+    careful = own = attempt(among.careful)
     if options.teacher:
-        guided = writing(options.temperature, options.teacher_guidance)
-        own = careful
-        careful = tries(load(options.teacher), final, pairs.SEED, guided, among)(among.careful)
-        found["one token a pass"] = report(own, careful, final)
-    found["careful"] = report(careful, careful, final)
-    for name, choice in (("by facts", by_facts), ("by tokens", by_tokens)):
-        held_out = report(attempt(choice.pace), careful, final)
-        found[name] = {"pace": choice.pace.as_json(), **held_out, "tried": trials(choice)}
+        careful = attempts(options.teacher, options.teacher_guidance)(among.careful)
+    first, second = slice(0, len(aside)), slice(len(aside), len(wanted))
+    limits = {"target": options.target, "level": options.level}
+
+    def chosen(by: slice) -> Choice:
+        return choose(lambda pace: some(attempt(pace), by, options.texts), among, **limits)
+
+    choices = {"by facts": chosen(first), "the other way round": chosen(second)}
+    ones, others = (attempt(choice.pace) for choice in choices.values())
+    halves = [some(others, first, options.texts), some(ones, second, options.texts)]
+    tried = {one.pace: attempt(one.pace) for both in choices.values() for one in both.trials}
+    found = {
+        "careful": report([careful], careful, wanted),
+        "one token a pass": report([own], careful, wanted),
+        "tuned": report(halves, careful, wanted),
+        **{
+            name: {"pace": choice.pace.as_json(), "tried": trials(choice)}
+            for name, choice in choices.items()
+        },
+        "on all sets, whoever chose": [
+            {**pace.as_json(), **report([one], careful, wanted)} for pace, one in tried.items()
+        ],
+    }
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 
