@@ -14,10 +14,10 @@ from sfumato.sampling.tasks import Policy, Writer, best_first, write_each
 from sfumato.sampling.tasks.writing import BLOCK
 from sfumato_apps import ranks
 from sfumato_apps.choices import Candidates, Decoding, scorer_of
-from sfumato_apps.fingerprints import beside, claim, digest_of_model, fingerprint
+from sfumato_apps.fingerprints import fingerprint
 from sfumato_apps.notes import Notes
 from sfumato_apps.output import as_record
-from sfumato_apps.policies import open_writer, policy_of, weights_held
+from sfumato_apps.policies import of_model, open_writer, policy_of
 from sfumato_apps.shares import Share, joined
 from sfumato_apps.streaming import Line, Record, work_off
 
@@ -43,16 +43,13 @@ class BulkPlan:
 
     def fingerprint(self) -> dict[str, Any]:
         """What the texts depend on, beside the prompts."""
-        return fingerprint(
-            {
-                "model": digest_of_model(self.model),
-                "weights": weights_held(),
-                "length": self.length,
-                "guidance": self.guidance,
-                "candidates": self.candidates,
-                "decoding": self.decoding,
-            }
-        )
+        options = {
+            "length": self.length,
+            "guidance": self.guidance,
+            "candidates": self.candidates,
+            "decoding": self.decoding,
+        }
+        return of_model(self.model) | fingerprint(options)
 
 
 def follow(plan: BulkPlan) -> None:
@@ -74,7 +71,6 @@ def follow(plan: BulkPlan) -> None:
     model = open_writer(plan.model, device=state.device)
     policy = policy_of(model, plan.decoding, guidance=plan.guidance, block=BLOCK)
     rank = scorer_of(plan.candidates.rank, model)
-    made = plan.fingerprint()
     done, errors = work_off(
         plan.prompts,
         plan.output,
@@ -84,15 +80,12 @@ def follow(plan: BulkPlan) -> None:
         share=share,
         fits=lambda record, line: record.get("seed") in plan.seeds(line),
         texts=plan.candidates.n,
-        made=made,
+        made=plan.fingerprint(),
     )
     notes.say(f"{share.part(plan.output)}: {done} lines, {errors} errors now")
     state.wait_for_everyone()
     if share.count > 1 and share.rank == 0:
         joined(plan.output, share.count)
-        claim(plan.output, made)
-        for other in range(share.count):
-            beside(Share(rank=other, count=share.count).part(plan.output)).unlink(missing_ok=True)
         notes.say(f"{plan.output}: the lines of {share.count} processes")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from sfumato.models.storage.durable import digest_of, write_text
 from sfumato.models.storage.folders import locate
 from sfumato.models.storage.settings import SETTINGS
 
+_DIGEST = re.compile("[0-9a-f]{64}")
 _SHOWN = 12  # characters of a digest: enough to tell two apart
 
 
@@ -36,13 +38,14 @@ def digest_of_model(name: str | None) -> str:
     """A digest of a model: of its settings, which hold those of all files, or of the files.
 
     Args:
-        name: folder or hub name; the shipped model if None.
+        name: folder or hub name; the shipped model if None. A pipeline of images has its files in
+            folders of the folder.
     """
     folder = SHIPPED if name is None else locate(name)
     settings = folder / SETTINGS
     if settings.is_file():
         return digest_of(settings)
-    files = [file for file in sorted(folder.iterdir()) if file.suffix in (".json", ".safetensors")]
+    files = [file for file in sorted(folder.rglob("*")) if file.suffix in (".json", ".safetensors")]
     return hashlib.sha256("".join(map(digest_of, files)).encode()).hexdigest()
 
 
@@ -78,8 +81,8 @@ def claim(file: Path, made: Mapping[str, Any]) -> None:
         if changed:
             said = ", ".join(_change(name, kept.get(name), made[name]) for name in changed)
             raise UsageError(
-                f"{file} was begun with {said}: give what it was begun with, or name another "
-                "--output"
+                f"{file} was begun with {said}: give what it was begun with, or write to another "
+                "file"
             )
         return
     write_text(path, json.dumps(made, ensure_ascii=False) + "\n")
@@ -91,12 +94,15 @@ def _read(path: Path) -> Mapping[str, Any]:
     except ValueError:
         kept = None
     if not isinstance(kept, dict):
-        raise UsageError(f"{path} says nothing of what was begun: name another --output")
+        raise UsageError(f"{path} says nothing of what was begun: write to another file")
     return kept
 
 
 def _change(name: str, before: object, now: object) -> str:
-    if name == "model":
-        before, now = str(before)[:_SHOWN], str(now)[:_SHOWN]
-        return f"another model ({before}, not {now})"
-    return f"{name} {before}, not {now}"
+    both = f"{_short(before)}, not {_short(now)}"
+    return f"another model ({both})" if name == "model" else f"{name} {both}"
+
+
+def _short(value: object) -> object:
+    """A digest by its beginning, anything else as it is."""
+    return value[:_SHOWN] if isinstance(value, str) and _DIGEST.fullmatch(value) else value

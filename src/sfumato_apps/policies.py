@@ -29,6 +29,7 @@ from sfumato.sampling.parts.planners import Blocks, Order
 from sfumato.sampling.parts.quotas import Even, Threshold
 from sfumato.sampling.tasks import Policy, specials_of
 from sfumato_apps.choices import DEVICE, WEIGHTS, Decoding
+from sfumato_apps.fingerprints import digest_of_model
 
 FLOAT32 = "float32"
 DECODING = Decoding()
@@ -81,6 +82,15 @@ def usual_device() -> torch.device:
 def weights_held() -> str:
     """What `sfumato --weights` says of the numbers that a network's weights are held in."""
     return os.environ.get(WEIGHTS) or FLOAT32
+
+
+def of_model(name: str | None) -> dict[str, str]:
+    """What a text depends on of a model: its digest, and what its weights are held in.
+
+    Args:
+        name: folder or hub name; the shipped model if None.
+    """
+    return {"model": digest_of_model(name), "weights": weights_held()}
 
 
 def policy_of(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sfumato.errors import DataError
+from sfumato_apps.fingerprints import beside
 
 T = TypeVar("T")
 
@@ -51,6 +52,8 @@ ALONE = Share()
 def joined(out: Path, count: int) -> None:
     """Puts the parts of all processes together, line by line in turn, and removes them.
 
+    What the parts were made with is kept beside the file.
+
     The file appears when it is whole: what is cut short before leaves the parts as they are.
 
     Args:
@@ -72,6 +75,9 @@ def joined(out: Path, count: int) -> None:
             target.write(line)
         if any(file.readline() for file in files):
             raise DataError(f"the parts of {out} do not belong together: run the command again")
+    if beside(parts[0]).exists():
+        os.replace(beside(parts[0]), beside(out))
     os.replace(growing, out)
     for part in parts:
         part.unlink()
+        beside(part).unlink(missing_ok=True)

@@ -56,10 +56,10 @@ def work_off(
     *,
     field: str,
     say: Say,
+    made: Mapping[str, Any],
     share: Share = ALONE,
     fits: Fits = lambda record, line: True,
     texts: int = 1,
-    made: Mapping[str, Any] | None = None,
 ) -> tuple[int, int]:
     """Works a file off into another, going on where an interrupted run stopped.
 
@@ -71,10 +71,10 @@ def work_off(
             holds no error has the line's text as its `source`.
         field: where a JSON line has its text.
         say: tells what happens.
+        made: what the records are made with; kept beside the target, and compared.
         share: the lines that are this process's.
         fits: whether a record of the line's text can be a result of this run.
         texts: a line, for the pace that is told.
-        made: what the records are made with; kept beside the target, and compared.
 
     Returns:
         lines in the target, and how many of those written now are errors.
@@ -93,8 +93,7 @@ def work_off(
     with opened as file, part.open("ab") as out:
         if not locked(out):
             raise ResourceError(f"another process writes {part}: name another --output")
-        if made is not None:
-            claim(part, made)
+        claim(part, made)
         lines = share.own(_lines(file, source, field))
         done = _resume(part, lines, source, fits)
         if done:

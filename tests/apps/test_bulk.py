@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.apps.test_align import model
 from tests.apps.test_cli import call
 
+from sfumato_apps.fingerprints import beside
 from sfumato_apps.shares import Share, joined
 
 __all__ = ["model"]  # a fixture
@@ -175,7 +177,7 @@ def test_two_processes_write_the_lines_of_one(
 class State:
     """One of two processes, as accelerate describes it."""
 
-    device = "cpu"
+    device = torch.device("cpu")
     num_processes = 2
 
     def __init__(self, rank: int) -> None:
@@ -200,6 +202,19 @@ def test_parts_that_do_not_belong_together(tmp_path: Path) -> None:
     joined(out, 3)
     assert out.read_bytes() == b"0\n1\n2\n3\n4\n5\n6\n"
     assert [*tmp_path.iterdir()] == [out]
+
+
+def test_what_the_parts_were_made_with_replaces_what_stood_there(tmp_path: Path) -> None:
+    """The file is new, so what an older one of its name was made with says nothing of it."""
+    out = tmp_path / "o"
+    beside(out).write_text('{"n": 1}\n')
+    for rank in range(2):
+        part = Share(rank=rank, count=2).part(out)
+        part.write_bytes(b"1\n")
+        beside(part).write_text('{"n": 2}\n')
+    joined(out, 2)
+    assert {*tmp_path.iterdir()} == {out, beside(out)}
+    assert beside(out).read_text() == '{"n": 2}\n'
 
 
 def test_several_texts_a_line_the_best_first(model: Path, tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from tests.alignment.test_likelihood import llama
 from tests.apps.test_align import model
+from tests.apps.test_bulk import State
 from tests.apps.test_cli import call
 from tests.training.worlds import WORDS
 
 from sfumato.alignment.rankings.formats import read_ranking
 from sfumato.models.checkpoints import pretrained_tokenizer
+from sfumato_apps.fingerprints import beside
 from sfumato_apps.judging.sharing import lines_of
 
 __all__ = ["model"]  # a fixture
@@ -55,6 +57,55 @@ def test_ways_and_a_run_that_goes_on(model: Path, prompts: Path, tmp_path: Path)
     assert again.read_bytes() == torn
     assert call("candidates", "--out", again, *run) == 0  # nothing is left to do
     assert again.read_bytes() == torn
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--temperatures", "0.5"], "begun with temperatures None, not [0.5]:"),
+        (["--n", "3", "--seed", "4"], "begun with n 2, not 3, seed 0, not 4:"),
+        (["--bias", "tea=9"], "begun with bias None, not ['tea=9']:"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_options(
+    model: Path,
+    prompts: Path,
+    tmp_path: Path,
+    more: list[str],
+    said: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Nothing is written, and with its own options it goes on."""
+    out = tmp_path / "c.jsonl"
+    run = ["--model", model, "--prompts", prompts, *SHORT, "--out", out]
+    assert call("candidates", *run) == 0
+    whole = out.read_bytes()
+    cut = whole[: len(whole) // 2]
+    out.write_bytes(cut)
+    assert call("candidates", *run, *more) == 2
+    assert said in capfd.readouterr().err
+    assert out.read_bytes() == cut
+    assert call("candidates", *run, "--batch", "3") == 0
+    assert out.read_bytes() == whole
+    assert call("candidates", "--prompts", prompts, *SHORT, "--out", out) == 2
+    assert "begun with another model (" in capfd.readouterr().err
+
+
+def test_two_processes_write_the_candidates_of_one(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they were made with stands beside the joined file only."""
+    alone, out = tmp_path / "alone.jsonl", tmp_path / "c.jsonl"
+    run = ["candidates", "--model", model, "--sets", "3", "--length", "4", "--n", "2"]
+    assert call(*run, "--out", alone) == 0
+    for rank in (1, 0):
+        monkeypatch.setattr("sfumato_apps.ranks.patient", lambda rank=rank: State(rank))
+        monkeypatch.setattr("sfumato_apps.ranks.is_first", lambda rank=rank: not rank)
+        assert call(*run, "--out", out) == 0
+    assert out.read_bytes() == alone.read_bytes()
+    files = (alone, out)
+    assert {*tmp_path.iterdir()} == {*files, *map(beside, files)}
+    assert beside(out).read_bytes() == beside(alone).read_bytes()
 
 
 def test_free_texts_differ(model: Path, tmp_path: Path) -> None:
@@ -233,4 +284,4 @@ def test_processes_share_the_prompts_out(model: Path, tmp_path: Path) -> None:
     launch += ["--dynamo_backend", "no", "--main_process_port", port, "-m", "sfumato_apps.cli"]
     subprocess.run([*map(str, [*launch, *run, "--out", together])], check=True)
     assert together.read_bytes() == alone.read_bytes()
-    assert [*tmp_path.glob("together*")] == [together]
+    assert {*tmp_path.glob("together*")} == {together, tmp_path / "together.jsonl.run"}

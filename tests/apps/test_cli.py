@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -303,6 +304,35 @@ def test_detox_of_a_file_goes_on_where_it_stopped(
     capfd.readouterr()
     assert call("detox", texts[0], "--words", words, "--model", folder, "--json") == 0
     assert json.loads(capfd.readouterr().out)["clean"] is True
+
+
+def test_detox_of_a_file_does_not_go_on_with_other_options(
+    folder: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Another list of words counts by what it holds; lines together may change."""
+    words, source, target = tmp_path / "w.txt", tmp_path / "in.txt", tmp_path / "out.jsonl"
+    words.write_text("old\n")
+    source.write_text("Bob sees rain.\nAnn likes tea.\n")
+    arguments = ["detox", "--input", source, "--output", target, "--words", words]
+    arguments += ["--proposals", "2", "--rounds", "1"]
+    assert call(*arguments, "--model", folder) == 0
+    whole = target.read_bytes()
+    target.write_bytes(whole[: len(whole) // 2])
+    for more, said in (
+        (["--budget", "2"], "begun with budget 0.4, not 2:"),
+        (["--seed", "3"], "begun with seed 0, not 3:"),
+        (["--top-k", "3"], "begun with top_k None, not 3:"),
+    ):
+        assert call(*arguments, "--model", folder, *more) == 2
+        assert said in capfd.readouterr().err
+    assert call(*arguments) == 2
+    assert "begun with another model (" in capfd.readouterr().err
+    assert target.read_bytes() == whole[: len(whole) // 2]
+    assert call(*arguments, "--model", folder, "--batch", "1") == 0
+    assert target.read_bytes() == whole
+    words.write_text("old\nnew\n")
+    assert call(*arguments, "--model", folder) == 2
+    assert re.search(r"begun with words \w{12}, not \w{12}:", capfd.readouterr().err)
 
 
 @pytest.mark.parametrize(

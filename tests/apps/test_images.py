@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 from tests.alignment.images import tiny
@@ -91,6 +93,25 @@ def test_candidates_go_on_and_stay_the_same(folder: Path, sets: Path, tmp_path: 
     assert (tmp_path / "candidates.jsonl").read_text() == whole
     same = Path("images") / "000003-2-0.png"
     assert (tmp_path / same).read_bytes() == (sets.parent / same).read_bytes()
+
+
+def test_candidates_do_not_go_on_with_another_pipeline_or_other_options(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The weights of a pipeline stand in folders of its folder."""
+    moved, out = tmp_path / "moved", tmp_path / "c"
+    shutil.copytree(folder / "xl", moved)
+    run = ["--prompts", folder / "photos.jsonl", "--step-counts", "1", "--out", out]
+    for name in (folder / "xl", moved):
+        assert call("candidates", "image", "--pipeline", name, *run) == 0
+    capsys.readouterr()
+    assert call("candidates", "image", "--pipeline", moved, *run, "--guidance", "2") == 2
+    assert "begun with guidance None, not 2.0:" in capsys.readouterr().err
+    weights = next((moved / "unet").glob("*.safetensors"))
+    state = safetensors.torch.load_file(weights)
+    safetensors.torch.save_file({name: value + 1 for name, value in state.items()}, weights)
+    assert call("candidates", "image", "--pipeline", moved, *run) == 2
+    assert "begun with another model (" in capsys.readouterr().err
 
 
 def test_a_judge_ranks_and_a_pipeline_learns(

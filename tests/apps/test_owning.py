@@ -96,9 +96,9 @@ def test_results_have_one_writer(tmp_path: Path) -> None:
     with target.open("ab") as first:
         assert locked(first)
         with pytest.raises(ResourceError, match="another process writes"):
-            work_off(source, target, work, field="text", say=print)
+            work_off(source, target, work, field="text", say=print, made={})
     assert target.read_text().endswith('{"sour')
-    assert work_off(source, target, work, field="text", say=print) == (2, 0)
+    assert work_off(source, target, work, field="text", say=print, made={}) == (2, 0)
 
 
 def test_a_full_disk_is_one_line_and_exit_code_5(

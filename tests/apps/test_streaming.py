@@ -32,7 +32,9 @@ class Upper:
 
 
 def run(source: Path, target: Path, work: Upper, batch: int = 16) -> tuple[int, int]:
-    return work_off(source, target, in_batches(work, batch), field="text", say=lambda line: None)
+    return work_off(
+        source, target, in_batches(work, batch), field="text", say=lambda line: None, made={}
+    )
 
 
 def written(path: Path) -> list[dict[str, Any]]:
@@ -50,7 +52,7 @@ def test_a_thousand_lines_in_their_order(tmp_path: Path) -> None:
     source, target = corpus(tmp_path / "in.jsonl", texts), tmp_path / "out.jsonl"
     said: list[str] = []
     work = Upper()
-    counts = work_off(source, target, in_batches(work, 16), field="text", say=said.append)
+    counts = work_off(source, target, in_batches(work, 16), field="text", say=said.append, made={})
     assert counts == (1003, 0)
     assert [line["text"] for line in written(target)] == [text.upper() for text in texts]
     assert work.calls == [16] * 62 + [11]

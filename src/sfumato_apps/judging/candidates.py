@@ -14,9 +14,11 @@ from sfumato.alignment.rankings.sets import Prompt
 from sfumato.errors import UsageError
 from sfumato.text.files import rows
 from sfumato_apps import ranks
+from sfumato_apps.fingerprints import fingerprint
 from sfumato_apps.judging.sharing import shared_out
 from sfumato_apps.judging.ways import WayPlan, ways_of
 from sfumato_apps.notes import Notes
+from sfumato_apps.policies import of_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,11 @@ class CandidatePlan:
     ways: WayPlan
     batch: int
     seed: int
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the candidates depend on, beside the prompts."""
+        chosen = fingerprint({"ways": self.ways, "n": self.n, "seed": self.seed})
+        return chosen | of_model(self.ways.model)
 
 
 def follow(plan: CandidatePlan) -> None:
@@ -48,7 +55,8 @@ def follow(plan: CandidatePlan) -> None:
     def write(some: Sequence[int]) -> Iterator[dict[str, Any]]:
         return _written(asked, some, ways, plan)
 
-    shared_out(plan.out, asked, write, batch=plan.batch, notes=notes)
+    made = plan.fingerprint()
+    shared_out(plan.out, asked, write, made=made, batch=plan.batch, notes=notes)
 
 
 def _asked(plan: CandidatePlan) -> list[Prompt]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from sfumato.alignment.rankings.sources import REAL
 from sfumato.errors import DataError, UsageError
 from sfumato.text.files import rows
 from sfumato_apps import ranks
+from sfumato_apps.fingerprints import digest_of_model
 from sfumato_apps.judging.sharing import shared_out
 from sfumato_apps.notes import Notes
 
@@ -40,6 +41,13 @@ class ImageCandidatePlan:
     batch: int
     seed: int
 
+    def fingerprint(self) -> dict[str, Any]:
+        """What the images depend on, beside the captions; a pipeline on the hub by its name."""
+        apart = ("pipeline", "prompts", "out", "batch")
+        chosen = {name: value for name, value in asdict(self).items() if name not in apart}
+        here = Path(self.pipeline).expanduser().is_dir()
+        return chosen | {"model": digest_of_model(self.pipeline) if here else self.pipeline}
+
 
 def follow(plan: ImageCandidatePlan) -> None:
     """Walks from captions to a folder of images and a file of candidates.
@@ -60,7 +68,8 @@ def follow(plan: ImageCandidatePlan) -> None:
     (plan.out / _FOLDER).mkdir(parents=True, exist_ok=True)
     asked = [caption for caption, _ in shown]
     write = partial(_drawn, plan, model, shown)
-    shared_out(plan.out / FILE, asked, write, batch=plan.batch, notes=notes)
+    made = plan.fingerprint()
+    shared_out(plan.out / FILE, asked, write, made=made, batch=plan.batch, notes=notes)
 
 
 def _shown(plan: ImageCandidatePlan, device: torch.device, notes: Notes) -> Iterator[Shown]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from sfumato.alignment.rankings.formats import prompt_row
 from sfumato.alignment.rankings.sets import Prompt
 from sfumato.errors import UsageError
 from sfumato_apps import ranks
+from sfumato_apps.fingerprints import claim
 from sfumato_apps.notes import Notes
 from sfumato_apps.shares import Share, joined
 
@@ -20,6 +21,7 @@ def shared_out(
     asked: Sequence[Prompt],
     write: Callable[[Sequence[int]], Iterable[dict[str, Any]]],
     *,
+    made: Mapping[str, Any],
     batch: int,
     notes: Notes,
 ) -> None:
@@ -29,16 +31,20 @@ def shared_out(
         out: the file; each process writes a part of its own, joined at the end.
         asked: all prompts of the run.
         write: numbers of prompts to their rows.
+        made: what the rows are made with; kept beside the file, and compared.
         batch: prompts at a time.
         notes: is told how far it is.
 
     Raises:
-        UsageError: the file holds something else.
+        UsageError: the file holds something else, or was begun with another model or other
+            options.
     """
     state = ranks.patient()
     share = Share(rank=state.process_index, count=state.num_processes)
     target = share.part(out)
     mine = [*share.own(range(len(asked)))]
+    target.touch()
+    claim(target, made)
     done = _resumed(target, [asked[index] for index in mine])
     if done:
         notes.say(f"{target} has {done} lines: going on after them")
@@ -61,8 +67,6 @@ def lines_of(path: Path) -> list[str]:
 
 def _resumed(target: Path, asked: Sequence[Prompt]) -> int:
     """Lines that are there already; a torn last one is dropped."""
-    if not target.exists():
-        return 0
     content = target.read_bytes()
     whole = content.rfind(b"\n") + 1
     lines = content[:whole].split(b"\n")[:-1]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 
 from sfumato_apps.choices import Candidates, Decoding, Scoring
+
+# What no record depends on; a model counts by what it holds, not by its name.
+_APART = ("text", "model", "input", "output", "field", "batch", "json")
 
 
 def detox(
@@ -31,7 +36,8 @@ def detox(
     The words that the scorer owes its number to are rewritten in several ways and also just
     deleted; the best by non-toxic × meaning kept × fluent is printed, and what changed goes to
     stderr. A file is worked off line by line: one line of JSON for each, in their order, errors
-    as records; after Ctrl-C the same command goes on where it stopped.
+    as records; after Ctrl-C the same command, with the same model and options, goes on where it
+    stopped.
 
     $ sfumato detox "a stupid cat" --words bad-words.txt
     $ sfumato detox --input texts.txt --output clean.jsonl --scorer my-classifier --label toxic
@@ -54,12 +60,10 @@ def detox(
         candidates: How many, from which seed, in which order.
         decoding: How to write.
     """
-    import sys
-    from functools import partial
-
+    options = dict(locals())
     from sfumato.errors import UsageError
     from sfumato.sampling.tasks import Judge, detox_each
-    from sfumato_apps import choices, policies
+    from sfumato_apps import choices, fingerprints, policies
     from sfumato_apps.output import best_records, deliver, show_diff
     from sfumato_apps.streaming import in_batches, work_off
 
@@ -93,5 +97,7 @@ def detox(
         return
     say = partial(print, file=sys.stderr)
     work = in_batches(partial(best_records, rewritten), batch)
-    done, errors = work_off(input, output, work, field=field, say=say)
+    chosen = {name: options[name] for name in options if name not in _APART}
+    made = policies.of_model(model) | fingerprints.fingerprint(chosen)
+    done, errors = work_off(input, output, work, field=field, say=say, made=made)
     say(f"{output}: {done} lines, {errors} errors now")
