@@ -69,7 +69,7 @@ def follow(plan: BulkPlan) -> None:
             f"{plan.output} is there already: remove it, or go on with it in a single process"
         )
     model = open_writer(plan.model, device=state.device)
-    policy = policy_of(model, plan.decoding, guidance=plan.guidance, block=BLOCK)
+    policy = policy_of(model, plan.decoding, name=plan.model, guidance=plan.guidance, block=BLOCK)
     rank = scorer_of(plan.candidates.rank, model)
     done, errors = work_off(
         plan.prompts,

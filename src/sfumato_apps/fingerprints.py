@@ -99,10 +99,15 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _change(name: str, before: object, now: object) -> str:
-    both = f"{_short(before)}, not {_short(now)}"
+    both = f"{short(before)}, not {short(now)}"
     return f"another model ({both})" if name == "model" else f"{name} {both}"
 
 
-def _short(value: object) -> object:
-    """A digest by its beginning, anything else as it is."""
+def short(value: object) -> object:
+    """A digest by its beginning, anything else as it is.
+
+    Example:
+        >>> short("ab" * 32), short(0.7)
+        ('abababababab', 0.7)
+    """
     return value[:_SHOWN] if isinstance(value, str) and _DIGEST.fullmatch(value) else value

@@ -29,7 +29,7 @@ from sfumato.sampling.parts.planners import Blocks, Order
 from sfumato.sampling.parts.quotas import Even, Threshold
 from sfumato.sampling.tasks import Policy, specials_of
 from sfumato_apps.choices import DEVICE, WEIGHTS, Decoding
-from sfumato_apps.fingerprints import digest_of_model
+from sfumato_apps.fingerprints import digest_of_model, short
 
 FLOAT32 = "float32"
 DECODING = Decoding()
@@ -97,6 +97,7 @@ def policy_of(
     model: Checkpoint | LatentCheckpoint,
     decoding: Decoding = DECODING,
     *,
+    name: str | None = None,
     guidance: float | None = None,
     block: int = 0,
 ) -> Policy:
@@ -105,6 +106,7 @@ def policy_of(
     Args:
         model: what writes.
         decoding: the options.
+        name: folder or hub name of the model, the shipped one if None; `--tuned` compares it.
         guidance: strength of classifier-free guidance.
         block: the size of a block that text written freely has, if the options name none; 0 for
             text between other text, which is written on the whole canvas.
@@ -138,7 +140,7 @@ def policy_of(
         constraints=(Repetition(size=repeat),) if repeat else usual,
         context=context_of(decoding.refresh, decoding.reach),
     )
-    return policy if decoding.tuned is None else at_tuned_pace(policy, decoding)
+    return policy if decoding.tuned is None else at_tuned_pace(policy, decoding, name)
 
 
 def options_of(model: Checkpoint | LatentCheckpoint) -> frozenset[str]:
@@ -155,8 +157,17 @@ def options_of(model: Checkpoint | LatentCheckpoint) -> frozenset[str]:
     return frozenset(every - {"solver", "order", *_OF_MASKS})
 
 
-def at_tuned_pace(policy: DecodingPolicy, decoding: Decoding) -> DecodingPolicy:
+def at_tuned_pace(
+    policy: DecodingPolicy, decoding: Decoding, name: str | None = None
+) -> DecodingPolicy:
     """A policy at the pace, and with the context, of the file that `--tuned` names.
+
+    Says on stderr what the pace was tuned with and is not so now.
+
+    Args:
+        policy: how to write otherwise.
+        decoding: the options.
+        name: folder or hub name of the model; the shipped one if None.
 
     Raises:
         UsageError: the options choose a pace of their own too.
@@ -172,25 +183,37 @@ def at_tuned_pace(policy: DecodingPolicy, decoding: Decoding) -> DecodingPolicy:
         record = json.loads(decoding.tuned.read_text(encoding="utf-8"))
         pace, context = record["pace"], record.get("context", {})
         refresh, reach = context.get("refresh"), context.get("reach")
-        before = dict(record.get("options", {}))
+        before, model = dict(record.get("options", {})), record.get("model")
+        told = None if model is None else (model["name"], model["sha256"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{decoding.tuned}: expected a file that `sfumato tune --out` wrote: {error}"
         ) from error
     paced = replace(pace_from_json(pace).of(policy), context=context_of(refresh, reach))
     now = settings_of(paced)
-    changed = [
-        f"{name} {before[name]}, not {value}"
-        for name, value in now.items()
-        if before.get(name, value) != value
+    changed = [] if told is None else _other_model(*told, name)
+    changed += [
+        f"{option} {before[option]}, not {value}"
+        for option, value in now.items()
+        if before.get(option, value) != value
     ]
     if changed:
         print(
             f"{decoding.tuned} was tuned with {', '.join(changed)}: what it promises may not "
-            "hold; tune with the options that you write with",
+            "hold; tune with the model and the options that you write with",
             file=sys.stderr,
         )
     return paced
+
+
+def _other_model(before: str | None, digest: str, now: str | None) -> list[str]:
+    """What to say of a model that was tuned with, if it is not the one that writes."""
+    if digest == (found := digest_of_model(now)):
+        return []
+    models = [
+        f"{name or 'shipped'} ({short(sha)})" for name, sha in ((before, digest), (now, found))
+    ]
+    return [f"model {models[0]}, not {models[1]}"]
 
 
 def settings_of(policy: DecodingPolicy) -> dict[str, Any]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from tests.apps.test_cli import call
 from torch import Tensor
 
 from sfumato.evaluation.tuning.paces import Pace
+from sfumato.models.checkpoints import SHIPPED, load, save
 from sfumato.models.encoders import EncoderDenoiser
 from sfumato.sampling.parts.guidance import ClassifierFree
 from sfumato.sampling.parts.quotas import Factor
+from sfumato_apps.fingerprints import digest_of_model
 
 TEXTS = ["The Eagle is a pub.", "The Mill is a coffee shop.", "Aromi serves Chinese food."]
 
@@ -38,6 +42,7 @@ def test_the_pace_is_found_kept_and_used(
     assert line["at_least"] >= 0.2
     assert "chosen" in found.err
 
+    assert line["model"] == {"name": None, "sha256": digest_of_model(None)}
     assert line["options"] == {
         "temperature": 1.0,
         "top_k": None,
@@ -68,6 +73,56 @@ def test_options_that_a_pace_was_not_tuned_with_are_told(
     said = capfd.readouterr()
     assert "text" in json.loads(said.out)
     assert f"{pace} was tuned with top_k 5, not None, no_repeat None, not 0, guidance" in said.err
+
+
+@pytest.fixture(scope="module")
+def of_other_texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The shipped model in another folder, and that with one number of its weights changed."""
+    same, other = (tmp_path_factory.mktemp("models") / name for name in ("same", "other"))
+    shutil.copytree(SHIPPED, same)
+    changed = load(SHIPPED)
+    with torch.no_grad():
+        next(changed.denoiser.parameters()).view(-1)[0] += 1
+    save(changed, other)
+    return same, other
+
+
+ABOUT = {
+    "write": ["--length", "4"],
+    "fill": ["a {} cat"],
+    "edit": ["a bad cat", "--span", "bad"],
+    "rewrite": ["a cat", "--length", "4"],
+    "summarise": ["a cat", "--length", "4"],
+    "detox": ["a cat", "--words", "WORDS"],
+    "bridge": ["a", "cat", "--length", "1"],
+    "fim": ["--prefix", "a", "--suffix", "cat", "--length", "1"],
+}
+
+
+@pytest.mark.parametrize("command", ABOUT)
+def test_a_model_that_a_pace_was_not_tuned_with_is_told(
+    command: str,
+    of_other_texts: tuple[Path, Path],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The same model in another folder is the same; a file of before says nothing of it."""
+    same, other = of_other_texts
+    pace, old = tmp_path / "pace.json", tmp_path / "old.json"
+    words = tmp_path / "words.txt"
+    words.write_text("cat\n")
+    run = [command, *(str(words) if word == "WORDS" else word for word in ABOUT[command])]
+    record = {"pace": Pace(quota=Factor(factor=1.0)).as_json()}
+    old.write_text(json.dumps(record))
+    digest = digest_of_model(None)
+    pace.write_text(json.dumps(record | {"model": {"name": None, "sha256": digest}}))
+    for model, file in ((same, pace), (other, old)):
+        assert call(*run, "--model", str(model), "--tuned", str(file)) == 0
+        assert "was tuned with" not in capfd.readouterr().err
+    assert call(*run, "--model", str(other), "--tuned", str(pace)) == 0
+    changed = digest_of_model(str(other))
+    said = f"with model shipped ({digest[:12]}), not {other} ({changed[:12]}): what it promises"
+    assert said in capfd.readouterr().err
 
 
 def test_a_pace_brings_its_guidance_along(

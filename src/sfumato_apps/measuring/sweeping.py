@@ -46,6 +46,7 @@ def swept(
     scales: Sequence[float],
     gauge: Gauge,
     *,
+    name: str | None,
     decoding: Decoding,
     out: Path,
 ) -> Report:
@@ -56,6 +57,7 @@ def swept(
         pairs: prompts, with their references.
         scales: strengths of guidance; 0 asks the network once.
         gauge: what measures the texts.
+        name: folder or hub name of the model; the shipped one if None.
         decoding: how to write.
         out: folder for `texts-SCALE.jsonl`.
     """
@@ -64,7 +66,7 @@ def swept(
     runs = []
     for scale in scales:
         print(f"guidance {scale:g}: {len(prompts)} prompts", file=sys.stderr)
-        policy = policy_of(model, decoding, guidance=scale or None, block=BLOCK)
+        policy = policy_of(model, decoding, name=name, guidance=scale or None, block=BLOCK)
         samples = complete_each(model, prompts, policy=policy, seed=gauge.seed)
         answers = Answers(
             label=f"guidance {scale:g}",

@@ -22,6 +22,7 @@ from sfumato.sampling.tasks.writing import BLOCK
 from sfumato.text.corpora import mix, parse_source
 from sfumato.text.records import InfillRecord, Record
 from sfumato_apps.choices import Decoding
+from sfumato_apps.fingerprints import digest_of_model
 from sfumato_apps.policies import policy_of, settings_of
 
 
@@ -119,15 +120,23 @@ def tuned(
     return Tuned(choice=choice, options=options, context=context, same=same)
 
 
-def as_json(tuned: Tuned, goal: Goal, *, texts: int) -> dict[str, object]:
-    """What was found; `--tuned` reads the `pace`, the `context` and the `options`."""
+def as_json(tuned: Tuned, goal: Goal, *, model: str | None, texts: int) -> dict[str, object]:
+    """What was found; `--tuned` reads the `pace`, the `context`, the `options` and the `model`.
+
+    Args:
+        tuned: what was found.
+        goal: what has to be kept.
+        model: folder or hub name of what was tuned; the shipped model if None.
+        texts: how many it was tried on.
+    """
     choice = tuned.choice
     found: dict[str, object] = {"pace": choice.pace.as_json(), "target": goal.target}
     kept = next((one for one in choice.trials if one.pace == choice.pace), None)
     share = {} if kept is None else {"kept": kept.share, "at_least": kept.interval.low}
     passes = {"passes": choice.passes, "careful_passes": choice.careful}
     rest = {"level": goal.level, "texts": texts, "seed": goal.seed}
-    more: dict[str, object] = {"options": tuned.options}
+    named = {"name": model, "sha256": digest_of_model(model)}
+    more: dict[str, object] = {"model": named, "options": tuned.options}
     if tuned.context is not None and tuned.same is not None:
         same, interval = tuned.same
         how = {"refresh": tuned.context.refresh or 0, "reach": tuned.context.reach}

@@ -45,7 +45,7 @@ def bridge(
         length=length,
         n=candidates.n,
         seed=candidates.seed,
-        policy=policy_of(opened, decoding),
+        policy=policy_of(opened, decoding, name=model),
         rank=scorer_of(candidates.rank, opened),
     )
     deliver(found, delivery)

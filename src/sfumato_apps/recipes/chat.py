@@ -39,7 +39,7 @@ def chat(
             "this model was not trained on dialogues: it will continue rather than answer",
             file=sys.stderr,
         )
-    policy = policy_of(opened, decoding, guidance=guidance)
+    policy = policy_of(opened, decoding, name=model, guidance=guidance)
     turns = [] if system is None else [Message(role="system", content=system)]
     while True:
         try:

@@ -86,7 +86,7 @@ def detox(
         rounds=rounds,
         n=candidates.n,
         seed=candidates.seed,
-        policy=policies.policy_of(opened, decoding),
+        policy=policies.policy_of(opened, decoding, name=model),
         rank=choices.scorer_of(candidates.rank, opened),
         batch_size=max(16, batch),
     )

@@ -72,7 +72,7 @@ def edit(
         extra=extra,
         n=candidates.n,
         seed=candidates.seed,
-        policy=policies.policy_of(opened, decoding),
+        policy=policies.policy_of(opened, decoding, name=model),
         rank=choices.scorer_of(candidates.rank, opened),
         prompt=choices.prompt_of_pair(source, joint) if from_pairs else None,
     )

@@ -71,7 +71,7 @@ def evaluate(
         report = measure_model(
             opened,
             gauge,
-            policy=policy_of(opened, decoding, block=BLOCK),
+            policy=policy_of(opened, decoding, name=model, block=BLOCK),
             n=n or 100,
             draws=draws,
             length=length,

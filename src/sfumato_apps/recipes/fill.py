@@ -44,7 +44,7 @@ def fill(
             text_of(text),
             n=candidates.n,
             free_slots=slots,
-            policy=policy_of(opened, decoding),
+            policy=policy_of(opened, decoding, name=model),
             seed=candidates.seed,
             rank=scorer_of(candidates.rank, opened),
             watch=watch,

@@ -56,7 +56,7 @@ def fim(
         trim=trim,
         n=candidates.n,
         seed=candidates.seed,
-        policy=policy_of(opened, decoding),
+        policy=policy_of(opened, decoding, name=model),
         rank=scorer_of(candidates.rank, opened),
     )
     deliver(found, delivery)

@@ -51,7 +51,7 @@ def rewrite(
         instruction=instruction,
         n=candidates.n,
         length=length,
-        policy=policy_of(opened, decoding, guidance=guidance, block=BLOCK),
+        policy=policy_of(opened, decoding, name=model, guidance=guidance, block=BLOCK),
         seed=candidates.seed,
         rank=scorer_of(candidates.rank, opened),
     )

@@ -64,7 +64,7 @@ def summarise(
         prompt_of_pair(text_of(text)),
         n=candidates.n,
         length=None if latent else length,
-        policy=policy_of(opened, decoding, guidance=guidance, block=BLOCK),
+        policy=policy_of(opened, decoding, name=model, guidance=guidance, block=BLOCK),
         seed=candidates.seed,
     )
     # Candidates are judged by what was written, not by the text that all of them begin with.

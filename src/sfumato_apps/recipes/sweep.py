@@ -48,7 +48,8 @@ def sweep(
     gauge = Gauge(measures=measures, judge=judge, data=(), seed=seed)
     pairs = pairs_of(data, n=n, seed=seed)
     chosen = sorted(set(scales or [0.0, 0.5, 1.0, 2.0, 4.0]))
-    report = swept(open_writer(model), pairs, chosen, gauge, decoding=decoding, out=out)
+    opened = open_writer(model)
+    report = swept(opened, pairs, chosen, gauge, name=model, decoding=decoding, out=out)
     for run in report.runs:
         for metric in run.metrics:
             print(json.dumps({"run": run.label, **metric.as_json()}, ensure_ascii=False))

@@ -61,7 +61,7 @@ def tune(
     records = records_of(data, n=n, seed=seed)
     found = tuned(opened, records, goal, decoding=decoding, guidance=guidance, length=length)
     print(table(found), file=sys.stderr)
-    line = json.dumps(as_json(found, goal, texts=len(records)), ensure_ascii=False)
+    line = json.dumps(as_json(found, goal, model=model, texts=len(records)), ensure_ascii=False)
     print(line)
     if out is not None:
         out.write_text(line + "\n", encoding="utf-8")

@@ -81,7 +81,7 @@ def write(
             prompt=prompt,
             n=candidates.n,
             length=length,
-            policy=policy_of(opened, decoding, guidance=guidance, block=BLOCK),
+            policy=policy_of(opened, decoding, name=model, guidance=guidance, block=BLOCK),
             seed=candidates.seed,
             rank=scorer_of(candidates.rank, opened),
             watch=watch,
