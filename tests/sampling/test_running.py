@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sampling.fakes import SPECIALS, Counter, Whim, mixed
 from tests.sampling.test_loop import EVERY, SEEDS, assert_same
-from tests.sampling.test_tasks import WORDS as CATS
-from tests.sampling.test_tasks import Model, whimsical
 from tests.sampling.test_travelling import MODEL as LATENT
 from tests.sampling.test_travelling import POLICY as DESCENT
+from tests.sampling.told import WORDS as CATS
+from tests.sampling.told import Model, whimsical
 from tests.training.worlds import WORDS, tiny
 from torch import Tensor
 

@@ -9,7 +9,7 @@ import torch
 from tests.oracle import chain
 from tests.sampling.fakes import POLICIES, SIZE, SPECIALS, Counter, Whim, mixed
 from tests.sampling.latents import PROCESS, Table, Words
-from tests.sampling.test_tasks import WORDS, Model
+from tests.sampling.told import WORDS, Model
 from torch import Tensor
 
 from sfumato.errors import UsageError

@@ -7,13 +7,12 @@ from itertools import pairwise
 
 import pytest
 import torch
-from tests.sampling.fakes import Whim
+from tests.sampling.told import WORDS, Model, whimsical
 from torch import Tensor
 
 from sfumato.errors import UsageError
 from sfumato.noise.masked import MaskedProcess
 from sfumato.noise.uniform import UniformProcess
-from sfumato.protocols import Denoiser, Process
 from sfumato.sampling.ancestral import Ancestral
 from sfumato.sampling.decoding import DecodingPolicy
 from sfumato.sampling.frames import Frame
@@ -22,18 +21,6 @@ from sfumato.sampling.tasks import ban_texts, complete, complete_each, fill, wri
 from sfumato.text.batching import prompt_ids
 from sfumato.text.canvas import Canvas
 from sfumato.text.dialogue import Message
-from sfumato.text.vocabulary import Vocabulary, learn_vocabulary
-
-WORDS = learn_vocabulary(["the cat sat on the mat and the dog ran to the cat"] * 4, size=320)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Model:
-    denoiser: Denoiser
-    vocabulary: Vocabulary
-    process: Process
-    lengths: tuple[int, ...] = ()
-    answers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,19 +47,7 @@ class Script:
 
 
 def scripted(text: str) -> Model:
-    return Model(
-        denoiser=Script(ids=WORDS.encode(text)),
-        vocabulary=WORDS,
-        process=MaskedProcess(mask=WORDS.mask),
-    )
-
-
-def whimsical(process: Process | None = None) -> Model:
-    return Model(
-        denoiser=Whim(size=WORDS.size),
-        vocabulary=WORDS,
-        process=process or MaskedProcess(mask=WORDS.mask),
-    )
+    return Model(denoiser=Script(ids=WORDS.encode(text)))
 
 
 def test_a_text_is_written_up_to_its_end() -> None:
@@ -181,7 +156,7 @@ def test_a_ban_is_spelled_at_a_word_s_beginning_and_inside() -> None:
 
 def test_uniform_noise_is_written_by_ancestral_sampling() -> None:
     process = UniformProcess(size=WORDS.size, excluded=tuple(sorted(WORDS.unwritable)))
-    model = whimsical(process)
+    model = replace(whimsical(), process=process)
     (one,) = write(model, length=10)
     assert one.passes == 10
     (other,) = write(model, length=10, policy=Ancestral(process=process, steps=3))

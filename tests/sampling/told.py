@@ -24,6 +24,8 @@ class Model:
     denoiser: Denoiser
     vocabulary: Vocabulary = WORDS
     process: Process = field(default_factory=lambda: MaskedProcess(mask=WORDS.mask))
+    lengths: tuple[int, ...] = ()
+    answers: tuple[int, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from tests.sampling.test_tasks import whimsical
+from tests.sampling.told import whimsical
 
 from sfumato_apps.serve.engine.engine import Engine
 from sfumato_apps.serve.metrics import EngineCollector, Mirror, forget_dead

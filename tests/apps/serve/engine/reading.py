@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
-from tests.sampling.test_tasks import whimsical
+from tests.sampling.fakes import Whim
+from tests.sampling.told import WORDS, Model, whimsical
 from torch import Tensor
 
 from sfumato.sampling.decoding import DecodingPolicy
@@ -22,8 +24,8 @@ from sfumato_apps.serve.engine.job import Job, Outcome
 from sfumato_apps.serve.engine.mailbox import Mailbox, Update
 
 PLAIN = DecodingPolicy(quota=Fixed(size=2))
-
-
+SINGLE = replace(PLAIN, quota=Fixed(size=1))
+WHIM = Whim(size=WORDS.size)  # what a whimsical model believes
 WAIT = 20.0
 
 
@@ -72,6 +74,17 @@ class Gate:
 
     def open(self) -> None:
         self.leave.release(10_000)
+
+
+def speaking(denoiser: Callable[..., Tensor]) -> Model:
+    """A model that believes what a denoiser says."""
+    return replace(whimsical(), denoiser=denoiser)
+
+
+def gated() -> tuple[Gate, Model]:
+    """A whimsical model, and the gate that it waits at before each step."""
+    gate = Gate(WHIM)
+    return gate, speaking(gate)
 
 
 @contextmanager

@@ -10,17 +10,17 @@ import pytest
 from tests.apps.serve.engine.reading import (
     PLAIN,
     POLICIES,
+    SINGLE,
     WAIT,
-    Gate,
     Reader,
     asked,
+    gated,
     running,
     spelled,
 )
-from tests.sampling.fakes import Whim
-from tests.sampling.test_tasks import WORDS, whimsical
 from tests.sampling.test_travelling import MODEL as LATENT
 from tests.sampling.test_travelling import POLICY as DESCENT
+from tests.sampling.told import WORDS, whimsical
 
 from sfumato.errors import ModelError, UsageError
 from sfumato.noise.uniform import UniformProcess
@@ -54,7 +54,8 @@ def test_every_text_is_the_task_s_whatever_is_beside_it() -> None:
 
 def test_required_phrases_and_other_kinds_of_models() -> None:
     model = whimsical()
-    uniform = whimsical(UniformProcess(size=WORDS.size, excluded=tuple(sorted(WORDS.unwritable))))
+    noise = UniformProcess(size=WORDS.size, excluded=tuple(sorted(WORDS.unwritable)))
+    uniform = replace(whimsical(), process=noise)
     steps = Ancestral(process=uniform.process, steps=5)
     latent = replace(DESCENT, steps=3)
     cases = [
@@ -71,11 +72,9 @@ def test_required_phrases_and_other_kinds_of_models() -> None:
 
 
 def test_a_reader_that_goes_away_stops_its_rows_within_a_step() -> None:
-    gate = Gate(Whim(size=WORDS.size))
-    model = replace(whimsical(), denoiser=gate)
-    policy = replace(PLAIN, quota=Fixed(size=1))
+    gate, model = gated()
     with running(model) as engine:
-        reader = Reader(asked("the cat", 2, 0, policy, model))
+        reader = Reader(asked("the cat", 2, 0, SINGLE, model))
         engine.submit(reader.job)
         gate.leave.release(2)
         for _ in range(3):
@@ -87,14 +86,13 @@ def test_a_reader_that_goes_away_stops_its_rows_within_a_step() -> None:
             time.sleep(0.005)
         time.sleep(0.05)
         assert gate.calls == 3
-        other = Reader(asked("the cat", 1, 0, policy, model))
+        other = Reader(asked("the cat", 1, 0, SINGLE, model))
         engine.submit(other.job)
         assert len(other.outcomes()) == 1
 
 
 def test_a_full_queue_says_so_and_drains() -> None:
-    gate = Gate(Whim(size=WORDS.size))
-    model = replace(whimsical(), denoiser=gate)
+    gate, model = gated()
     with running(model, batch=1, queue=3) as engine:
         readers = [Reader(asked("the cat", 1, seed, PLAIN, model)) for seed in range(4)]
         engine.submit(readers[0].job)
@@ -115,8 +113,7 @@ def test_a_full_queue_says_so_and_drains() -> None:
 
 def test_policies_take_turns_and_none_is_starved() -> None:
     """More policies than lanes: the oldest goes before younger ones of a lane that is there."""
-    gate = Gate(Whim(size=WORDS.size))
-    model = replace(whimsical(), denoiser=gate)
+    gate, model = gated()
     order: list[str] = []
     with running(model, batch=1) as engine:
         kinds = [replace(PLAIN, quota=Fixed(size=1 + i)) for i in range(LANES + 1)]

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 import torch
 from tests.apps.serve.engine.reading import (
     PLAIN,
+    SINGLE,
     WAIT,
-    Gate,
+    WHIM,
     Reader,
     asked,
+    gated,
     running,
+    speaking,
     spelled,
 )
-from tests.sampling.fakes import Whim
-from tests.sampling.test_tasks import WORDS, Model, whimsical
+from tests.sampling.told import WORDS, Model, whimsical
 from torch import Tensor
 
 from sfumato.errors import ModelError, ResourceError
-from sfumato.sampling.parts.quotas import Fixed
 from sfumato.sampling.tasks import write
 from sfumato_apps.serve.engine.engine import EndingError
 from sfumato_apps.serve.engine.job import Look
@@ -30,16 +30,15 @@ from sfumato_apps.serve.engine.job import Look
 def poisoned(prompt: str, wrong: float = torch.nan) -> Model:
     """A model whose logits are not numbers where a word stands in the prompt."""
     word = WORDS.encode(prompt)[-1]
-    whim = Whim(size=WORDS.size)
 
     def denoiser(x_t: Tensor, where: Tensor, **more: Tensor) -> Tensor:
-        logits = whim(x_t, where, **more)
+        logits = WHIM(x_t, where, **more)
         bad = (x_t == word).any(1).nonzero()[:, 0]
         rows = where.nonzero()[:, 0]
         logits[torch.isin(rows, bad)] = wrong
         return logits
 
-    return replace(whimsical(), denoiser=denoiser)
+    return speaking(denoiser)
 
 
 def test_logits_that_are_not_numbers_are_an_error_of_their_request_alone() -> None:
@@ -61,32 +60,29 @@ def test_logits_that_are_not_numbers_are_an_error_of_their_request_alone() -> No
 def test_a_request_that_fails_midway_leaves_the_others_on_their_way() -> None:
     """The others keep the steps that they have made, and their traces are whole."""
     steps = [0]
-    whim = Whim(size=WORDS.size)
     dog = WORDS.encode("the dog")[-1]
 
     def denoiser(x_t: Tensor, where: Tensor, **more: Tensor) -> Tensor:
         steps[0] += 1
         if steps[0] > 2 and bool((x_t == dog).any()):
             raise RuntimeError("out of luck")
-        return whim(x_t, where, **more)
+        return WHIM(x_t, where, **more)
 
-    model = replace(whimsical(), denoiser=denoiser)
-    policy = replace(PLAIN, quota=Fixed(size=1))
+    model = speaking(denoiser)
     with running(model, batch=8) as engine:
-        good = Reader(asked("the cat", 2, 0, policy, model), look=Look.STEPS)
-        bad = Reader(asked("the dog", 1, 5, policy, model))
+        good = Reader(asked("the cat", 2, 0, SINGLE, model), look=Look.STEPS)
+        bad = Reader(asked("the dog", 1, 5, SINGLE, model))
         engine.call(lambda: (engine.submit(good.job), engine.submit(bad.job))).result(WAIT)
         with pytest.raises(ModelError, match="the model failed: RuntimeError"):
             bad.outcomes()
-        alone = write(whimsical(), prompt="the cat", n=2, length=9, seed=0, policy=policy)
+        alone = write(whimsical(), prompt="the cat", n=2, length=9, seed=0, policy=SINGLE)
         assert spelled([one.sample for one in good.outcomes()]) == spelled(alone)
         headers = [update.header for _, update in good.seen if update.header is not None]
         assert len(headers) == 2
 
 
 def test_time_runs_out_for_a_request() -> None:
-    gate = Gate(Whim(size=WORDS.size))
-    model = replace(whimsical(), denoiser=gate)
+    gate, model = gated()
     with running(model, batch=1) as engine:
         slow = Reader(asked("the cat", 2, 0, PLAIN, model), deadline=time.monotonic() + 0.05)
         engine.submit(slow.job)
@@ -103,14 +99,13 @@ def test_time_runs_out_for_a_request() -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_mistake_of_ours_fails_who_is_there_and_the_engine_goes_on() -> None:
     wrong = [True]
-    whim = Whim(size=WORDS.size)
 
     def denoiser(x_t: Tensor, where: Tensor, **more: Tensor) -> Tensor:
         if wrong[0]:
             raise KeyError("a mistake")
-        return whim(x_t, where, **more)
+        return WHIM(x_t, where, **more)
 
-    model = replace(whimsical(), denoiser=denoiser)
+    model = speaking(denoiser)
     with running(model) as engine:
         reader = Reader(asked("the cat", 1, 0, PLAIN, model))
         engine.submit(reader.job)
@@ -130,8 +125,7 @@ def test_a_mistake_of_ours_fails_who_is_there_and_the_engine_goes_on() -> None:
 
 
 def test_who_waits_when_it_stops_is_told() -> None:
-    gate = Gate(Whim(size=WORDS.size))
-    model = replace(whimsical(), denoiser=gate)
+    gate, model = gated()
     with running(model, batch=1) as engine:
         readers = [Reader(asked("the cat", 1, seed, PLAIN, model)) for seed in range(3)]
         for reader in readers:

@@ -10,14 +10,14 @@ import pytest
 from tests.apps.serve.engine.reading import (
     PLAIN,
     POLICIES,
+    SINGLE,
     WAIT,
-    Gate,
     Reader,
     asked,
+    gated,
     running,
 )
-from tests.sampling.fakes import Whim
-from tests.sampling.test_tasks import WORDS, whimsical
+from tests.sampling.told import whimsical
 
 from sfumato.sampling.parts.quotas import Fixed
 from sfumato.sampling.tasks import write
@@ -52,8 +52,7 @@ def test_the_steps_are_those_of_the_trace() -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_what_is_committed_never_changes(name: str) -> None:
     """Each part begins with the last; the whole begins with all of them; revised text waits."""
-    gate = Gate(Whim(size=WORDS.size))
-    model = replace(whimsical(), denoiser=gate)
+    gate, model = gated()
     policy = POLICIES["plain" if name == "frozen" else name]
     with running(model) as engine:
         reader = Reader(asked("the cat", 1, 3, policy, model), look=Look.COMMITTED, head=7)
@@ -109,7 +108,7 @@ def test_a_text_among_others_is_committed_from_the_left(task: str, revised: bool
 def test_a_stop_ends_a_text_and_its_work() -> None:
     """The text is that of the whole run up to the stop, for fewer passes."""
     model = whimsical()
-    policy = replace(PLAIN, quota=Fixed(size=1), blocks=replace(PLAIN.blocks, size=1))
+    policy = replace(SINGLE, blocks=replace(PLAIN.blocks, size=1))
     (whole,) = write(model, prompt="the", length=24, seed=1, policy=policy)
     stop = whole.text[3:][5:8]
     with running(model) as engine:
@@ -127,9 +126,7 @@ def test_a_reader_that_takes_nothing_holds_bounded_memory() -> None:
     """After any number of steps: one update a choice, with no more commits than positions."""
     model = whimsical()
     with running(model) as engine:
-        reader = Reader(
-            asked("the cat", 3, 0, replace(PLAIN, quota=Fixed(size=1))), look=Look.STEPS
-        )
+        reader = Reader(asked("the cat", 3, 0, SINGLE), look=Look.STEPS)
         engine.submit(reader.job)
         until = time.monotonic() + WAIT
         while engine.running or engine.waiting:
