@@ -20,6 +20,7 @@ from sfumato.models.storage.durable import digest_of, write_text
 from sfumato.models.storage.folders import locate
 from sfumato.models.storage.settings import SETTINGS
 
+_OF_A_MODEL = ("*.safetensors", "*config.json", "tokenizer.json", "model_index.json")
 _DIGEST = re.compile("[0-9a-f]{64}")
 _SHOWN = 12  # characters of a digest: enough to tell two apart
 
@@ -37,6 +38,8 @@ def beside(file: Path) -> Path:
 def digest_of_model(name: str | None) -> str:
     """A digest of a model: of its settings, which hold those of all files, or of the files.
 
+    What else stands in its folder, such as a file of `sfumato tune`, does not count.
+
     Args:
         name: folder or hub name; the shipped model if None. A pipeline of images has its files in
             folders of the folder.
@@ -45,7 +48,7 @@ def digest_of_model(name: str | None) -> str:
     settings = folder / SETTINGS
     if settings.is_file():
         return digest_of(settings)
-    files = [file for file in sorted(folder.rglob("*")) if file.suffix in (".json", ".safetensors")]
+    files = [file for pattern in _OF_A_MODEL for file in sorted(folder.rglob(pattern))]
     return hashlib.sha256("".join(map(digest_of, files)).encode()).hexdigest()
 
 

@@ -210,10 +210,8 @@ def _other_model(before: str | None, digest: str, now: str | None) -> list[str]:
     """What to say of a model that was tuned with, if it is not the one that writes."""
     if digest == (found := digest_of_model(now)):
         return []
-    models = [
-        f"{name or 'shipped'} ({short(sha)})" for name, sha in ((before, digest), (now, found))
-    ]
-    return [f"model {models[0]}, not {models[1]}"]
+    old, new = before or "shipped", now or "shipped"
+    return [f"model {old} ({short(digest)}), not {new} ({short(found)})"]
 
 
 def settings_of(policy: DecodingPolicy) -> dict[str, Any]:
