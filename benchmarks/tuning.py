@@ -181,18 +181,24 @@ def main() -> None:
     ones, others = (attempt(choice.pace) for choice in choices.values())
     halves = [some(others, first, options.texts), some(ones, second, options.texts)]
     tried = {one.pace: attempt(one.pace) for both in choices.values() for one in both.trials}
-    found = {
+    found: dict[str, object] = {
         "careful": report([careful], careful, wanted),
         "one token a pass": report([own], careful, wanted),
         "tuned": report(halves, careful, wanted),
-        **{
-            name: {"pace": choice.pace.as_json(), "tried": trials(choice)}
-            for name, choice in choices.items()
-        },
-        "on all sets, whoever chose": [
-            {**pace.as_json(), **report([one], careful, wanted)} for pace, one in tried.items()
-        ],
+        "tuned, beside one token a pass": report(halves, own, wanted),
     }
+    for (name, choice), on, half in zip(
+        choices.items(), (second, first), halves[::-1], strict=True
+    ):
+        before = some(own, on, options.texts)
+        found[name] = {
+            "pace": choice.pace.as_json(),
+            "beside one token a pass": report([half], before, wanted[on]),
+            "tried": trials(choice),
+        }
+    found["on all sets, whoever chose"] = [
+        {**pace.as_json(), **report([one], careful, wanted)} for pace, one in tried.items()
+    ]
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 
