@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from sfumato.errors import ModelError, UsageError
 from sfumato.evaluation.bounds import Bounds, text_bounds
 from sfumato.evaluation.records import Metric, Setting, ratio_metric
+from sfumato.models.parts.products import fast_linear
 from sfumato.noise.times import ExactCount
 from sfumato.protocols import TimeSampler
 from sfumato.sampling.tasks import Model
@@ -290,7 +291,7 @@ def _window_nats(
         ids[row, : len(window.ids)] = torch.tensor(window.ids)
         exists[row, : len(window.ids)] = 1
         scored[row, window.first : len(window.ids)] = True
-    with torch.no_grad():
+    with torch.no_grad(), fast_linear(torch.device(device)):
         logits = judge(input_ids=ids.to(device), attention_mask=exists.to(device)).logits
     log_p: Tensor = logits[:, :-1].float().log_softmax(-1).cpu()
     nats = -log_p.gather(2, ids[:, 1:, None])[..., 0].double()

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from sfumato.errors import ModelError
+from sfumato.models.parts.products import fast_linear
 from sfumato.models.storage import folders
 
 _LONGEST = 512
@@ -83,7 +84,9 @@ class Encoder:
             return_special_tokens_mask=True,
         )
         special = encoded.pop("special_tokens_mask").bool()
-        found = self.network(**encoded.to(self.network.device), output_hidden_states=True)
+        device = self.network.device
+        with fast_linear(device):
+            found = self.network(**encoded.to(device), output_hidden_states=True)
         states = found.hidden_states[self.layer].float().cpu()
         ids, exists = encoded["input_ids"].cpu(), encoded["attention_mask"].bool().cpu()
         return [

@@ -17,6 +17,7 @@ from sfumato.errors import ModelError, UsageError
 from sfumato.models.bodies.families import FAMILIES, Family
 from sfumato.models.latent.codecs.bottleneck import Compressor, LatentDecoder
 from sfumato.models.latent.codecs.memory import Memory
+from sfumato.models.parts.products import fast_linear
 from sfumato.types import Condition
 
 
@@ -120,13 +121,15 @@ class EncoderCodec(nn.Module):
         )
 
     def _fresh(self, ids: Int[Tensor, "B L"], seen: Bool[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
-        return (self._hidden(ids, seen) - self.mean) / self.std * seen[..., None]
+        with fast_linear(ids.device):
+            return (self._hidden(ids, seen) - self.mean) / self.std * seen[..., None]
 
     def decode(
         self, latents: Float[Tensor, "B N D"], attend: Bool[Tensor, "B N"] | None = None
     ) -> Float[Tensor, "B S V"]:
         """Logits of every token; of all slots, if the text is compressed."""
-        return self.decoder.spread(self.decoder(latents, attend))
+        with fast_linear(latents.device):
+            return self.decoder.spread(self.decoder(latents, attend))
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Int[Tensor, "_ _"]], *, special: Int[Tensor, "P"]) -> None:
