@@ -2,6 +2,7 @@
 
     python benchmarks/editing.py                   ModernBERT-base, random weights
     python benchmarks/editing.py --model FOLDER --text FILE   a trained checkpoint: agreement counts
+    … --as-base                                    the same in the shape of ModernBERT-base
     python benchmarks/editing.py --quick           a small network, in seconds
 
 16 positions of 512 in 16 passes, and 64 of 2,048 in 64, spread over the document. A frozen
@@ -30,6 +31,7 @@ from contest import Contestant, Spent, machine, race, ratio, table
 from networks import Size, base, modernbert, never_special
 from peers import llada
 from torch import Tensor
+from widening import widened
 
 from sfumato.models.checkpoints import load
 from sfumato.models.encoders import EncoderDenoiser
@@ -187,6 +189,9 @@ def editor_of(options: argparse.Namespace) -> Editor:
         model = load(options.model)
         text = options.text.read_text(encoding="utf-8") if options.text else ""
         denoiser, ids = model.denoiser, model.vocabulary.encode(text)
+        if options.as_base:
+            network = widened(denoiser.network, base(50_368))
+            denoiser = EncoderDenoiser(network, mask=model.vocabulary.mask)
         return Editor(
             denoiser=denoiser.to(options.device).eval(),
             specials=specials_of(model.vocabulary),
@@ -214,6 +219,7 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="a small network, in seconds")
     parser.add_argument("--model", type=Path, help="a folder that `sfumato train` wrote")
     parser.add_argument("--text", type=Path, help="documents to edit, with --model")
+    parser.add_argument("--as-base", action="store_true", help="grow the model to that size")
     parser.add_argument("--peer", action="store_true", help="beside LLaDA's sampler")
     parser.add_argument("--repeats", type=int, default=3, help="documents of each length")
     parser.add_argument("--refresh", type=int, nargs="+", help="passes; 0 for never")
