@@ -33,7 +33,10 @@ def widened(network: ModernBertForMaskedLM, size: Size) -> ModernBertForMaskedLM
             f"expected a multiple of {old.hidden_size} and {old.num_attention_heads} heads, and no "
             f"less inside, layers and vocabulary, got {size}"
         )
-    kinds = ["full_attention" if i % _EVERY == 0 else "sliding_attention" for i in range(99)]
+    kinds = [
+        "sliding_attention" if number % _EVERY else "full_attention"
+        for number in range(size.layers)
+    ]
     if old.layer_types != kinds[: old.num_hidden_layers]:
         raise ValueError(f"expected every third layer to read the whole text: {old.layer_types}")
     sizes = {
@@ -42,7 +45,7 @@ def widened(network: ModernBertForMaskedLM, size: Size) -> ModernBertForMaskedLM
         "num_hidden_layers": size.layers,
         "num_attention_heads": size.heads,
         "intermediate_size": size.inner,
-        "layer_types": kinds[: size.layers],
+        "layer_types": kinds,
     }
     new = ModernBertForMaskedLM(ModernBertConfig.from_dict({**old.to_dict(), **sizes}))
     made = new.state_dict()
@@ -61,8 +64,8 @@ def _grown(name: str, weight: Tensor, shape: torch.Size, times: int) -> Tensor:
         return _padded(weight, shape, -torch.inf)
     if weight.dim() == 1:  # of a norm; after that of the head the projection adds up all copies
         return weight.repeat(times) / (times if name == "head.norm.weight" else 1)
-    part, words = name.split(".")[-2], name.split(".")[-2] in ("decoder", "tok_embeddings")
-    inside = name.endswith("mlp.Wo.weight")
+    part = name.split(".")[-2]
+    words, inside = part in ("decoder", "tok_embeddings"), name.endswith("mlp.Wo.weight")
     rows, columns = 1 if words or part == "Wi" else times, 1 if inside else times
     share = 1 if words or inside else times
     parts = weight.chunk({"Wqkv": 3, "Wi": 2}.get(part, 1))
