@@ -56,13 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 8, 50])
     parser.add_argument("--teach", nargs="*", default=[], metavar="OPTION=VALUE")
+    parser.add_argument("--rounds", type=int, default=1, help="each student teaches the next one")
     parser.add_argument("--n", type=int, default=500, help="texts of each")
     parser.add_argument("--only", action="store_true", help="teach and stop")
     options = parser.parse_args(arguments)
-    folder = options.out / "student"
     how = [part for option in options.teach for part in f"--{option}".split("=", 1)]
-    files = ("--model", options.model, "--data", str(options.data))
-    contestants.trained(folder, "distill", *files, *how)
+    folder = options.model
+    for number in range(options.rounds):
+        files = ("--model", str(folder), "--data", str(options.data))
+        folder = options.out / f"student-{number + 1}"
+        contestants.trained(folder, "distill", *files, *how)
     if options.only:
         return
     learnt, apart = texts_of(options.data), texts_of(options.held)[: options.n]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -29,7 +29,6 @@ from sfumato.text.vocabulary import Vocabulary
 from sfumato.training.consistency import LatentConsistency, ThroughTime, UnderGuidance
 from sfumato.training.latents import LatentLearner
 from sfumato.training.objectives import Learning
-from sfumato.training.sharing.stopping import StopOnSignal
 from sfumato.training.trainer import Composer, DiffusionTrainer
 from sfumato_apps import ranks, runs
 from sfumato_apps import training_run as run
@@ -38,17 +37,17 @@ from sfumato_apps.policies import open_writer
 from sfumato_apps.reading import encode_all, read_corpus
 
 _SLACK = 8
+_SAVE_EVERY = 250
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
     """The options of a run; what each means stands at `recipes.distill`."""
 
-    model: str
+    model: str | None
     data: list[str]
     out: Path
     steps: int
-    rounds: int
     levels: int
     guidance: float | None
     batch: int
@@ -61,6 +60,24 @@ class Distillation:
     max_line_bytes: int
     max_nonfinite: int
     seed: int
+    resume: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lesson:
+    """What a student learns.
+
+    Attributes:
+        student: a copy of what the teacher trains.
+        objective: holds the teacher.
+        lay: lays encoded texts out.
+        keep: saves a student with what was found of it.
+    """
+
+    student: nn.Module
+    objective: Learning
+    lay: Composer | Any
+    keep: Callable[[nn.Module, Mapping[str, Any]], None]
 
 
 def follow(plan: Distillation) -> None:
@@ -68,32 +85,37 @@ def follow(plan: Distillation) -> None:
 
     Raises:
         UsageError: the folder holds a run, or a number is out of range.
-        Interrupted: Ctrl-C or SIGTERM.
+        Interrupted: Ctrl-C or SIGTERM; everything was saved.
     """
-    if plan.steps < 1 or plan.rounds < 1:
-        raise UsageError(f"expected steps ≥ 1 and rounds ≥ 1, got {plan.steps} and {plan.rounds}")
+    if plan.steps < 1:
+        raise UsageError(f"expected steps ≥ 1, got {plan.steps}")
     notes = Notes()
     plan = replace(plan, bf16=runs.bf16_helps(wanted=plan.bf16, notes=notes))
-    runs.checkpoint_to_resume(plan.out, resume=False, notes=notes)
+    resumed = runs.checkpoint_to_resume(plan.out, resume=plan.resume, notes=notes)
     device = PartialState(cpu=ranks.share_cpus()).device
     teacher = open_writer(plan.model, device=device)
     if isinstance(teacher, LatentCheckpoint):
-        length = 2 * teacher.answers[0]
+        length, lesson = 2 * teacher.answers[0], _latent(plan, teacher)
     else:
         length = min(plan.max_length, (teacher.denoiser.max_length or plan.max_length) - _SLACK)
+        lesson = _masked(plan, teacher)
     examples = _examples(plan, teacher.vocabulary, length, notes)
-    if plan.guidance is not None and all(all(one.trained[1:]) for one in examples):
-        raise UsageError(
-            "guidance strengthens what is given, and no record has a prompt: give pairs or "
-            "dialogues, or leave --guidance out"
-        )
-    settings = {name: str(value) for name, value in asdict(plan).items()}
-    metadata = {**teacher.metadata, "distilled": settings}
-    if isinstance(teacher, LatentCheckpoint):
-        _latent(plan, replace(teacher, metadata=metadata), examples, notes)
-    else:
-        _masked(plan, replace(teacher, metadata=metadata), examples, notes)
-    notes.say(f"saved {plan.out}")
+    trainer = _trainer(plan, lesson, examples)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(ProgressLines(notes))
+    if resumed is None and ranks.is_first():
+        runs.write_run("distill", asdict(plan), plan.out)
+    runs.carry_out(
+        trainer,
+        "distill",
+        plan.out,
+        resumed=resumed,
+        notes=notes,
+        keep=lambda found: lesson.keep(
+            trainer.best_weights.eval(),
+            {**teacher.metadata, "distilled": {**runs.preset(asdict(plan)), **found}},
+        ),
+    )
 
 
 def _examples(plan: Distillation, words: Vocabulary, length: int, notes: Notes) -> list[Example]:
@@ -108,12 +130,16 @@ def _examples(plan: Distillation, words: Vocabulary, length: int, notes: Notes) 
     )
     parts = [encode_all(part, words, length, notes) for part in corpus.train]
     notes.sum_up()
-    return list(chain.from_iterable(parts))
+    examples = list(chain.from_iterable(parts))
+    if plan.guidance is not None and all(all(one.trained[1:]) for one in examples):
+        raise UsageError(
+            "guidance strengthens what is given, and no record has a prompt: give pairs or "
+            "dialogues, or leave --guidance out"
+        )
+    return examples
 
 
-def _latent(
-    plan: Distillation, teacher: LatentCheckpoint, examples: list[Example], notes: Notes
-) -> None:
+def _latent(plan: Distillation, teacher: LatentCheckpoint) -> Lesson:
     """A consistency model, which needs no hints."""
     words, sizes = teacher.vocabulary, teacher.denoiser.sizes
     if plan.guidance and sizes.reading == "none":
@@ -131,34 +157,33 @@ def _latent(
     def lay(some: Sequence[Example], generator: torch.Generator) -> Slots:
         return lay_slots(some, slots=sizes.slots, pad=words.pad)
 
+    def keep(best: nn.Module, metadata: Mapping[str, Any]) -> None:
+        denoiser = cast(LatentLearner, best).denoiser
+        save_latent(replace(teacher, denoiser=denoiser, metadata=metadata), plan.out)
+
     learner = LatentLearner(student, teacher.codec)
     learner.codec.requires_grad_(False)
-    best = cast(LatentLearner, _trained(plan, learner, objective, (lay, examples), notes))
-    if ranks.is_first():
-        save_latent(replace(teacher, denoiser=best.denoiser), plan.out)
+    return Lesson(student=learner, objective=objective, lay=lay, keep=keep)
 
 
-def _masked(plan: Distillation, teacher: Checkpoint, examples: list[Example], notes: Notes) -> None:
+def _masked(plan: Distillation, teacher: Checkpoint) -> Lesson:
     """A model that says at once what its teacher says in two steps, or under guidance."""
     words = teacher.vocabulary
-    if plan.guidance is not None and plan.rounds > 1:
-        raise UsageError(
-            "guidance is learnt in one round: distil the student again, without --guidance, for "
-            "fewer steps"
-        )
     if not marks_noise(teacher.process, specials_of(words)):
         raise UsageError(
             f"{teacher.process} is not masked noise: latent and masked models are distilled"
         )
-    lay = run.layout_of(words, slack=_SLACK, holes=0.3, answer_holes=0.0)
-    for number in range(plan.rounds):
-        notes.say(f"round {number + 1} of {plan.rounds}")
-        objective = _objective(plan, teacher)
-        student = copy.deepcopy(teacher.denoiser).requires_grad_(True)
-        best = _trained(plan, student, objective, (lay, examples), notes, number)
-        teacher = replace(teacher, denoiser=cast(EncoderDenoiser, best))
-        if ranks.is_first():
-            save(teacher, plan.out)
+
+    def keep(best: nn.Module, metadata: Mapping[str, Any]) -> None:
+        denoiser = cast(EncoderDenoiser, best)
+        save(replace(teacher, denoiser=denoiser, metadata=metadata), plan.out)
+
+    return Lesson(
+        student=copy.deepcopy(teacher.denoiser).requires_grad_(True),
+        objective=_objective(plan, teacher),
+        lay=run.layout_of(words, slack=_SLACK, holes=0.3, answer_holes=0.0),
+        keep=keep,
+    )
 
 
 def _objective(plan: Distillation, teacher: Checkpoint) -> ThroughTime | UnderGuidance:
@@ -174,46 +199,25 @@ def _objective(plan: Distillation, teacher: Checkpoint) -> ThroughTime | UnderGu
     )
 
 
-def _trained(
-    plan: Distillation,
-    student: nn.Module,
-    objective: Learning,
-    material: tuple[Composer | Any, list[Example]],
-    notes: Notes,
-    number: int = 0,
-) -> nn.Module:
-    """The student's best weights."""
-    lay, examples = material
-    trainer = DiffusionTrainer(
-        student.train(),
-        objective=objective,
+def _trainer(plan: Distillation, lesson: Lesson, examples: list[Example]) -> DiffusionTrainer:
+    return DiffusionTrainer(
+        lesson.student.train(),
+        objective=lesson.objective,
         examples=examples,
-        compose=lay,
+        compose=lesson.lay,
         args=run.arguments(
-            plan.out / "run",
+            plan.out,
             steps=plan.steps,
             batch=plan.batch,
             accumulation=1,
             learning_rate=plan.learning_rate,
             weight_decay=0.0,
-            evaluate_every=plan.steps,
+            evaluate_every=min(plan.steps, _SAVE_EVERY),
             bf16=plan.bf16,
-            seed=plan.seed + number,
+            seed=plan.seed,
             validate=False,
         ),
         muon=plan.optimizer == "muon",
         decay=plan.average,
         max_nonfinite=plan.max_nonfinite,
     )
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(ProgressLines(notes))
-    with StopOnSignal() as stop:
-        trainer.add_callback(stop)
-        trainer.train()
-    if stop.stopped is not None:
-        raise runs.Interrupted(
-            f"stopped at step {trainer.state.global_step} of {plan.steps}: begin again, or ask for "
-            "fewer steps",
-            by=stop.stopped,
-        )
-    return trainer.best_weights.eval()

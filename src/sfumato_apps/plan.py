@@ -58,14 +58,12 @@ class Plan:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The options as a preset holds them; a default that only one recipe knows is left out."""
-        chosen = {
+        """The options; a default that only one recipe knows is left out."""
+        return {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if field.name not in {"recipe", "resume"}
-            and getattr(self, field.name) not in (None, field.default)
+            if field.name != "recipe" and getattr(self, field.name) != field.default
         }
-        return {n: str(value) if isinstance(value, Path) else value for n, value in chosen.items()}
 
     @property
     def scratch(self) -> bool:

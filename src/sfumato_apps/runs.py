@@ -26,6 +26,7 @@ _RECIPES = (
     "convert",
     "latent",
     "classifier",
+    "distill",
     "reward train",
     "discriminator train",
     "align",
@@ -91,9 +92,16 @@ def bf16_helps(*, wanted: bool, notes: Notes) -> bool:
     return wanted and helps
 
 
-def write_run(recipe: str, settings: Mapping[str, Any], out: Path) -> None:
-    """Writes the settings, so that the run can be resumed from `out`."""
-    text = yaml.safe_dump({"recipe": recipe, **settings}, sort_keys=False, allow_unicode=True)
+def preset(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a preset holds them: paths as text, without --resume and what was left out."""
+    chosen = {n: v for n, v in options.items() if v is not None and n != "resume"}
+    return {n: str(v) if isinstance(v, Path) else v for n, v in chosen.items()}
+
+
+def write_run(recipe: str, options: Mapping[str, Any], out: Path) -> None:
+    """Writes the options, so that the run can be resumed from `out`."""
+    settings = {"recipe": recipe, **preset(options)}
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     path = out / SETTINGS_FILES[recipe]
     write_text(path, f"# sfumato {recipe} --preset {path}\n{text}")
 

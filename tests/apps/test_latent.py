@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -195,15 +196,37 @@ def test_models_of_both_kinds_are_distilled(
     few = ["--steps", "2", "--solver", "renoise", "--json"]
     assert call("write", "--model", fast, *few) == 0
     assert json.loads(capfd.readouterr().out)["passes"] == 2
-    encoder, student = tmp_path / "encoder", tmp_path / "student"
+    masked, student = tmp_path / "encoder", tmp_path / "student"
     tiny = ["--width", "16", "--layers", "1", "--heads", "2", "--vocabulary", "300"]
     short = ["--max-length", "8", "--slack", "4"]  # shorter than most of the texts
-    assert call("train", "--data", corpus, "--out", encoder, *tiny, *common, *short) == 0
-    twice = ["--rounds", "2"]
-    arguments = ["--model", encoder, "--data", corpus, "--out", student, *common, *twice]
-    assert call("distill", *arguments) == 0
-    assert "round 2 of 2" in capfd.readouterr().err
+    assert call("train", "--data", corpus, "--out", masked, *tiny, *common, *short) == 0
+    arguments = ["--model", masked, "--data", corpus, *common]
+    assert call("distill", *arguments, "--out", student) == 0
     assert call("write", "--model", student, "--length", "8") == 0
+    assert call("distill", *arguments, "--out", student) == 2
+    assert "already holds a run" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["latent", "masked"])
+def test_a_distillation_that_was_killed_goes_on_to_the_same_student(
+    kind: str,
+    folder: Path,
+    encoder: Path,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sfumato_apps.distilling._SAVE_EVERY", 2)
+    teacher = folder if kind == "latent" else encoder
+    common = ["--model", teacher, "--data", corpus, "--steps", "4", "--batch", "8"]
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert call("distill", *common, "--out", one) == 0
+    assert call("distill", *common, "--out", other) == 0
+    shutil.rmtree(other / "checkpoint-4")
+    path = other / ("denoiser.safetensors" if kind == "latent" else "model.safetensors")
+    path.unlink()
+    assert call("distill", "--preset", other / "distill.yaml", "--resume") == 0
+    assert path.read_bytes() == (one / path.name).read_bytes()
 
 
 def test_guidance_is_distilled(
@@ -219,7 +242,6 @@ def test_guidance_is_distilled(
     of = ["--model", encoder]
     for wrong, what in (
         ([*of, "--data", corpus], "no record has a prompt"),
-        ([*of, "--data", pairs, "--rounds", "2"], "in one round"),
         (["--model", folder, "--data", pairs], "reads no prompt"),
     ):
         assert call("distill", *guided, *wrong) == 2

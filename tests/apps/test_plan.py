@@ -6,11 +6,11 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
-import yaml
 
 from sfumato_apps.plan import Plan
 from sfumato_apps.recipes.convert import convert
 from sfumato_apps.recipes.train import train
+from sfumato_apps.runs import write_run
 from sfumato_apps.signatures import options, read_preset
 
 BOTH = options(train).keys() & options(convert).keys()
@@ -37,9 +37,8 @@ def test_a_plan_comes_back_from_its_preset(
 ) -> None:
     """What the preset leaves out has the recipe's default: the same plan."""
     wanted = plan(recipe, **changed)
-    path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump({"recipe": wanted.recipe, **wanted.settings}))
-    assert plan(recipe, **read_preset(path, recipe)) == wanted
+    write_run(wanted.recipe, wanted.settings, tmp_path)
+    assert plan(recipe, **read_preset(tmp_path / f"{wanted.recipe}.yaml", recipe)) == wanted
 
 
 def test_an_option_of_one_recipe_may_be_switched_off() -> None:

@@ -21,6 +21,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 LOCAL = {"127.0.0.1", ""}  # blob: and data: addresses have no host
+DELAY = float(os.environ.get("STUDIO_DELAY", "0"))  # ms before and after what a page waits for
+SLOWLY = """
+  const later = (act) => async function (...given) {
+    const pause = () => new Promise((go) => setTimeout(go, DELAY));
+    await pause();
+    const found = await act.apply(this, given);
+    await pause();
+    return found;
+  };
+  window.fetch = later(window.fetch);
+  Blob.prototype.text = later(Blob.prototype.text);
+"""
 JOURNAL = [
     '{"kind": "train", "step": 10, "loss": 4.5, "learning_rate": 0.01}',
     '{"kind": "train", "step": 20, "loss": 3.25, "learning_rate": 0.005}',
@@ -155,6 +167,8 @@ def page(chromium: Any, studio: str, heard: Heard) -> Iterator[Any]:
     """A fresh page of the studio on a desktop."""
     context = chromium.new_context(viewport=DESKTOP, base_url=studio, accept_downloads=True)
     context.set_default_timeout(20_000)
+    if DELAY:
+        context.add_init_script(SLOWLY.replace("DELAY", str(DELAY)))
     found = context.new_page()
     heard.follow(found)
     yield found

@@ -43,8 +43,8 @@ def test_candidates_are_ordered_by_key_kept_and_found(page: Any, tmp_path: Path)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("=")
     assert places(page) == ["1", "=2", "=2", "3"]
-    page.keyboard.press("Control+Enter")
-    page.locator(".kept summary").first.wait_for()
+    with page.expect_response("**/v1/preferences"):
+        page.keyboard.press("Control+Enter")
 
     page.reload()
     page.locator(".kept summary").first.click()

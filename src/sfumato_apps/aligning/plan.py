@@ -9,6 +9,7 @@ from typing import Any
 from sfumato.alignment.learning.divergences import Link, divergence
 from sfumato.alignment.learning.presets import Method, method
 from sfumato_apps.aligning.options import Preferring
+from sfumato_apps.runs import preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +51,7 @@ def settings(plan: Plan) -> dict[str, Any]:
         plan: of a run.
     """
     every = asdict(plan)
-    chosen = every | every.pop("learning")
-    del chosen["resume"]
-    named = {name: value for name, value in chosen.items() if value is not None}
-    return {n: str(value) if isinstance(value, Path) else value for n, value in named.items()}
+    return preset(every | every.pop("learning"))
 
 
 def method_of(learning: Preferring) -> Method:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from sfumato.models.latent.classifier import Beside, ClassifierSizes
 from sfumato.noise.gaussian import GaussianProcess
@@ -71,12 +71,6 @@ class ClassifierPlan:
     max_nonfinite: int
     seed: int
     resume: bool
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The options as a preset holds them."""
-        chosen = {n: v for n, v in asdict(self).items() if v is not None and n != "resume"}
-        return {n: str(v) if isinstance(v, Path) else v for n, v in chosen.items()}
 
     def objective(self, process: GaussianProcess) -> LabelObjective | PairObjective:
         """What the classifier is trained on."""

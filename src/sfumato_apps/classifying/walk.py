@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -110,7 +110,7 @@ def follow(plan: ClassifierPlan) -> None:
     notes.say(f"classifier: {size:.1f}M parameters, {counts}")
     if resumed is None and ranks.is_first():
         save_classifier(start, plan.out)
-        runs.write_run("classifier", replace(plan, steps=steps, minutes=None).settings, plan.out)
+        runs.write_run("classifier", asdict(plan) | {"steps": steps, "minutes": None}, plan.out)
     best = cast(ClassifierLearner, trainer.best_weights)
 
     def keep(found: Mapping[str, Any]) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -92,12 +91,6 @@ class LatentPlan:
                 f"--latents {self.latents} compresses what an encoder says: expected a number of "
                 "at least 1, and --model"
             )
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The options as a preset holds them."""
-        chosen = {n: v for n, v in asdict(self).items() if v is not None and n != "resume"}
-        return {n: str(v) if isinstance(v, Path) else v for n, v in chosen.items()}
 
     @property
     def process(self) -> GaussianProcess:

@@ -6,7 +6,7 @@ files ─► corpus ─► encoder, or a new vocabulary ─► codec ─► deco
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -70,7 +70,7 @@ def follow(plan: LatentPlan) -> None:
     notes.say(f"denoiser: {size:.1f}M parameters, {counts}")
     if resumed is None and ranks.is_first():
         save_latent(start, plan.out)
-        runs.write_run("latent", replace(plan, steps=steps, minutes=None).settings, plan.out)
+        runs.write_run("latent", asdict(plan) | {"steps": steps, "minutes": None}, plan.out)
     best = cast(LatentLearner, trainer.best_weights)
     kept = replace(start, denoiser=best.denoiser, codec=best.codec)
     if trainer.validation is not None:

@@ -8,11 +8,10 @@ from typing import Literal
 
 def distill(
     *,
-    model: str,
     data: list[str],
     out: Path,
+    model: str | None = None,
     steps: int = 500,
-    rounds: int = 1,
     levels: int = 20,
     guidance: float | None = None,
     batch: int = 32,
@@ -25,28 +24,28 @@ def distill(
     max_line_bytes: int = 2**26,
     max_nonfinite: int = 3,
     seed: int = 0,
+    resume: bool = False,
 ) -> None:
     """Teaches a copy of a model to say in one step what the model says in several.
 
     A latent model becomes a consistency model, to be written with --solver renoise in 1 to 4 steps;
-    a masked one learns, in each round, to say at once what its teacher says in two steps. With
-    --guidance the student learns what its teacher says under classifier-free guidance: it is then
-    asked without, at half the cost of a pass.
+    a masked one learns to say at once what its teacher says in two steps, and a student of its own
+    halves them again. With --guidance the student learns what its teacher says under
+    classifier-free guidance: it is then asked without, at half the cost of a pass. Ctrl-C finishes
+    the step, saves, and prints how to resume.
 
     $ sfumato distill --model my-latent --data stories.jsonl --out my-fast-latent
     $ sfumato write --model my-fast-latent --steps 2 --solver renoise
     $ sfumato distill --model my-answers --data pairs.jsonl --guidance 1 --out my-guided-answers
 
     Args:
-        model: Folder or hub name of the teacher.
-        data: The texts that it was trained on, or others of their kind.
+        data: The texts that the teacher was trained on, or others of their kind.
         out: Folder for the student.
-        steps: Optimiser steps of a round.
-        rounds: For masked models: each round takes the last student as its teacher and halves the
-            steps again.
+        model: Folder or hub name of the teacher; the package's own if left out.
+        steps: Optimiser steps.
         levels: For latent models: points of the grid of noise levels.
         guidance: Strength of the teacher's guidance, as in `sfumato write --guidance`. A masked
-            model learns it in a round of its own, and as many steps as before remain.
+            student then takes as many steps as its teacher.
         batch: Texts a step and device.
         learning_rate: Peak step size.
         optimizer: Muon or AdamW.
@@ -59,6 +58,7 @@ def distill(
         max_nonfinite: Steps whose loss or gradient is not finite that are left out before the run
             stops.
         seed: Seed of order and noise.
+        resume: Go on from the last checkpoint in `out`.
     """
     options = dict(locals())
     from sfumato_apps.distilling import Distillation, follow

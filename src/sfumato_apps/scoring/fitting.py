@@ -127,14 +127,9 @@ def fit(task: Task, fitting: Fitting) -> None:
 
     if resumed is None and ranks.is_first():
         keep({})
-        runs.write_run(task.command, _settings(task, replace(fitting, steps=steps)), task.out)
+        options = {**task.options, "out": task.out, **asdict(replace(fitting, steps=steps))}
+        runs.write_run(task.command, options, task.out)
     runs.carry_out(trainer, task.command, task.out, resumed=resumed, notes=notes, keep=keep)
-
-
-def _settings(task: Task, fitting: Fitting) -> dict[str, Any]:
-    """The options as a preset holds them."""
-    every = {**task.options, "out": str(task.out), **asdict(fitting)}
-    return {name: v for name, v in every.items() if v is not None and name != "resume"}
 
 
 def _trainer(
