@@ -12,13 +12,16 @@ The table has the loss while training (mean of the first and of the last tenth o
 over the levels that the strategy trains, and with means the squared error of their guess on top),
 the loss on held-out stories with t even (log 2 = 0.693 is knowing nothing), the accuracy at fixed
 t, its mean over even t with its standard error, and the expected calibration error. The network
-"means" has the path that is linear in x_t, "plain" has not.
+"means" has the path that is linear in x_t, "plain" has not. More stories to learn from may be added
+(`--also`): none of them is held out, and those that share six words in a row with one that is are
+left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -83,7 +86,7 @@ def strategies() -> dict[str, Levels]:
     }
 
 
-def pairs(path: Path, given: int, limit: int) -> list[PairRecord]:
+def pairs(path: Path, given: int, limit: int | None) -> list[PairRecord]:
     """Stories of five sentences, cut after the given ones; equal beginnings once."""
     found: dict[str, PairRecord] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -92,6 +95,17 @@ def pairs(path: Path, given: int, limit: int) -> list[PairRecord]:
             prompt, rest = " ".join(story[:given]), " ".join(story[given:])
             found.setdefault(prompt, PairRecord(prompt=prompt, completion=rest))
     return list(found.values())[:limit]
+
+
+def apart(records: Sequence[PairRecord], held: Sequence[PairRecord]) -> list[PairRecord]:
+    """Those that share no six words in a row with one that is held out."""
+
+    def runs(record: PairRecord) -> set[tuple[str, ...]]:
+        words = re.findall(r"\w+", f"{record.prompt} {record.completion}".lower())
+        return {tuple(words[at : at + 6]) for at in range(len(words) - 5)}
+
+    known = set[tuple[str, ...]]().union(*map(runs, held))
+    return [record for record in records if known.isdisjoint(runs(record))]
 
 
 def encoded(folder: Path, records: Sequence[PairRecord]) -> PairedVectors:
@@ -205,6 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--encoder", type=Path, required=True, help="folder of a sentence encoder")
     parser.add_argument("--given", type=int, default=4, help="sentences that are given")
     parser.add_argument("--limit", type=int, default=5000, help="most stories")
+    parser.add_argument("--also", type=Path, nargs="*", default=[], help="more to learn from")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--bf16", action="store_true", help="mixed precision")
     parser.add_argument("--hidden", type=int, default=96)
@@ -221,8 +236,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     began = time.process_time()
     records = pairs(options.data, options.given, options.limit)
-    vectors = encoded(options.encoder, records)
     order = torch.randperm(len(records), generator=torch.Generator().manual_seed(options.seed))
+    more = [record for path in options.also for record in pairs(path, options.given, None)]
+    more = apart(more, [records[i] for i in order[:HELD].tolist()])
+    vectors = encoded(options.encoder, [*records, *more])
+    order = torch.cat([order, torch.arange(len(records), len(records) + len(more))])
     held, known = (some(vectors, order[:HELD]), order[HELD:])
     fitted = PairedVectors(
         x_0=vectors.x_0[known], given=vectors.given[known], attend=vectors.attend[known]
