@@ -215,7 +215,7 @@ def _other_model(before: str | None, digest: str, now: str | None) -> list[str]:
 
 
 def settings_of(policy: DecodingPolicy) -> dict[str, Any]:
-    """What a pace is tuned with, and depends on: the options of a policy that are not its pace."""
+    """What a pace is tuned with, and depends on: `--weights`, and a policy without its pace."""
     tokens, guidance = policy.tokens, policy.guidance
     repeats = [one.size for one in policy.constraints if isinstance(one, Repetition)]
     return {
@@ -225,6 +225,7 @@ def settings_of(policy: DecodingPolicy) -> dict[str, Any]:
         "block": policy.blocks.size,
         "no_repeat": repeats[0] if repeats else None if policy.constraints else 0,
         "guidance": guidance.scale if isinstance(guidance, ClassifierFree) else None,
+        "weights": weights_held(),
     }
 
 

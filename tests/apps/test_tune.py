@@ -50,6 +50,7 @@ def test_the_pace_is_found_kept_and_used(
         "block": 8,
         "no_repeat": None,
         "guidance": None,
+        "weights": "float32",
     }
     passes = []
     for options in (["--tuned", str(pace)], ["--steps", "12"]):
@@ -73,6 +74,9 @@ def test_options_that_a_pace_was_not_tuned_with_are_told(
     said = capfd.readouterr()
     assert "text" in json.loads(said.out)
     assert f"{pace} was tuned with top_k 5, not None, no_repeat None, not 0, guidance" in said.err
+    write = ["--weights", "bfloat16", "write", "--length", "4", "--top-k", "5"]
+    assert call(*write, "--tuned", str(pace)) == 0
+    assert f"{pace} was tuned with weights float32, not bfloat16:" in capfd.readouterr().err
 
 
 @pytest.fixture(scope="module")
