@@ -42,7 +42,7 @@ from contest import table
 from contestants import SEED
 from torch import Tensor
 
-from sfumato.evaluation.likeness.encodings import Encoder, encoder
+from sfumato.evaluation.likeness.encodings import encoder
 from sfumato.models.latent.classifier import ConditionLaw
 from sfumato.models.latent.classifier_storage import ClassifierCheckpoint, load_classifier
 from sfumato.models.latent.codecs.encoder import EncoderCodec
@@ -274,15 +274,13 @@ def _line(row: Mapping[str, str], text: str, passes: float) -> str:
     return json.dumps({**kept, "generated": text, "passes": passes}, ensure_ascii=False) + "\n"
 
 
-def nearest(reader: Encoder, sources: Sequence[str], texts: Sequence[str]) -> float:
-    """How often a text is nearest to its own source among ten."""
-    own = torch.nn.functional.normalize(reader(texts), dim=1)
-    of = torch.nn.functional.normalize(reader(sources), dim=1)
+def nearest(texts: Tensor, sources: Tensor) -> float:
+    """How often a text is nearest to its own source among ten, by vectors of length 1."""
     order = random.Random(SEED)
     hits = []
     for i in range(len(texts)):
         others = order.sample([j for j in range(len(texts)) if j != i], 9)
-        likeness = of[[i, *others]] @ own[i]
+        likeness = sources[[i, *others]] @ texts[i]
         hits.append(bool(likeness[0] > likeness[1:].max()))
     return mean(hits)
 
@@ -315,9 +313,14 @@ def main() -> None:
         endings(options.out / f"{name}.jsonl", ways[name], apart, bf16=options.bf16)
     if options.only:
         return
-    reader, files, rows = encoder(options.encoder), [], []
-    sources = [row["source"] for row in apart]
-    rows.append(["people", "", f"{nearest(reader, sources, [r['target'] for r in apart]):.3f}", ""])
+    reader, files = encoder(options.encoder), []
+
+    def encoded(texts: Sequence[str]) -> Tensor:
+        return torch.nn.functional.normalize(reader(texts), dim=1)
+
+    sources = encoded([row["source"] for row in apart])
+    near = nearest(encoded([row["target"] for row in apart]), sources)
+    rows = [["people", "", f"{near:.3f}", ""]]
     for name, way in ways.items():
         path = options.out / f"{name}.jsonl"
         written = endings(path, way, apart, bf16=options.bf16)
@@ -327,9 +330,8 @@ def main() -> None:
             for start, some in batches(apart)
         )
         passes = mean(row["passes"] for row in written)
-        rows.append(
-            [name, f"{passes:.0f}", f"{nearest(reader, sources, texts):.3f}", f"{sure:.3f}"]
-        )
+        near = nearest(encoded(texts), sources)
+        rows.append([name, f"{passes:.0f}", f"{near:.3f}", f"{sure:.3f}"])
         print(rows[-1], flush=True)
         files.append(str(path))
     print(table(["ending by", "passes", "nearest to its own", "classifier"], rows))
