@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from sfumato.errors import ResourceError, SfumatoError
+from sfumato_apps import ranks
 from sfumato_apps.choices import DEVICE, WEIGHTS
 from sfumato_apps.signatures import Recipe, as_command
 from sfumato_apps.words import SeveralValues, TwoWords
@@ -109,6 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     before = {name: os.environ.get(name, "") for name in (DEVICE, WEIGHTS)}
     try:
         build()(args=list(arguments) if arguments is not None else None, standalone_mode=True)
+    except SystemExit as ended:
+        if not ended.code:
+            ranks.leave()
+        raise
     except SfumatoError as error:
         print(f"sfumato: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -40,6 +40,15 @@ def patient() -> PartialState:
     return PartialState(cpu=share_cpus(), timeout=timedelta(days=365))
 
 
+def leave() -> None:
+    """Ends what connects the processes: gloo's threads, left to the end of Python, may abort it."""
+    if count() > 1:
+        from torch import distributed
+
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
 def agreed(value: T) -> T:
     """The first process's value, in all of them."""
     if count() == 1:
