@@ -17,7 +17,7 @@ from accelerate.utils import DistributedType
 from tests.alignment.test_likelihood import RECORDS
 from tests.alignment.test_objective import ELBO, layout
 from tests.training import worlds
-from torch import nn
+from torch import distributed, nn
 from transformers import TrainingArguments
 
 from sfumato.alignment.learning.losses import Pairwise, Sigmoid
@@ -118,3 +118,5 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
