@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.apps.serve.living import Live, serving, tiny
@@ -15,6 +18,7 @@ from tests.apps.serve.test_refusals import check
 from sfumato.alignment.images.records import read_images
 from sfumato.alignment.rankings.formats import read_ranking
 from sfumato.errors import ResourceError
+from sfumato_apps.serve.stored import database
 from sfumato_apps.serve.stored.database import NAME, Database
 from sfumato_apps.serve.stored.judgements import Judgements, Vote, wilson
 from sfumato_apps.serve.stored.preferences import Preferences
@@ -148,6 +152,34 @@ def test_many_writers_lose_nothing(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert judgements.summary("a", "b")["n"] == 60
+
+
+def test_a_write_that_sqlite_refuses_at_once_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does where two make the file; a lock that stays is an error, and nothing is half."""
+    monkeypatch.setattr(database, "_PATIENCE", 0.3)
+    busy = sqlite3.OperationalError("database is locked")
+    busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    refusals = [busy, busy]
+    whole = Database._insert
+
+    def refusing(self: Database, *given: Any) -> int:
+        if refusals:
+            raise refusals.pop()
+        return whole(self, *given)
+
+    monkeypatch.setattr(Database, "_insert", refusing)
+    preferences = Preferences(database=Database(folder=tmp_path))
+    ranking = {"prompt": "a", "completions": ["b", "c"], "ranks": [1, 2]}
+    preferences.add(ranking)
+    assert not refusals
+    with closing(sqlite3.connect(tmp_path / NAME)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ResourceError, match="cannot be written: database is locked"):
+            preferences.add(ranking)
+        other.rollback()
+    assert preferences.add(ranking)["id"] == 2
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
