@@ -33,7 +33,7 @@ Pieces = Callable[[Sequence[int]], list[str]]
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)  # a text has thousands
 class Slot:
     """A position before the first step; `piece` is None where nothing is written."""
 
@@ -46,8 +46,12 @@ class Slot:
         """The piece as a reader sees it: nothing for a part of a letter."""
         return "" if self.piece == HALF and not self.locked else self.piece
 
+    def to_record(self) -> Record:
+        """What the header says of it."""
+        return {"id": self.id, "piece": self.piece, "locked": self.locked}
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Commit:
     """A token that a step wrote; an empty `piece` is a slot that became nothing."""
 
@@ -62,7 +66,7 @@ class Commit:
         return "" if self.piece == HALF else self.piece
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """What a step did to one row.
 
@@ -116,7 +120,12 @@ def merge(one: Event, other: Event) -> Event:
 
 def header(seed: int, mask: int, slots: Sequence[Slot]) -> Record:
     """The first line, before the first step."""
-    return {"format": FORMAT, "seed": seed, "mask": mask, "tokens": [vars(one) for one in slots]}
+    return {
+        "format": FORMAT,
+        "seed": seed,
+        "mask": mask,
+        "tokens": [one.to_record() for one in slots],
+    }
 
 
 def ending(text: str, passes: int) -> Record:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
 from sfumato.errors import DataError, ResourceError, UsageError
 from sfumato_apps import studio
 from sfumato_apps.policies import open_writer
-from sfumato_apps.serve.app import END, OPEN, Places, application
+from sfumato_apps.serve.app import OPEN, Places, application
+from sfumato_apps.serve.connections import DRAIN, PatientProtocol, listening
 from sfumato_apps.serve.engine.engine import Engine
 from sfumato_apps.serve.limits import Limits
 from sfumato_apps.serve.metrics import SHARED
@@ -31,56 +28,9 @@ from sfumato_apps.serve.service import Service
 
 ENVIRONMENT = "SFUMATO_TOKEN"
 _ALIAS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
-_HEADERS_WITHIN = 10.0  # seconds
-_DRAIN = 10  # seconds
 _LAST = 5  # seconds more, for a step under way and the errors that follow it
 _CONNECTIONS = 512
 _LOADING = 60  # seconds that a worker may take to import torch before it counts as hung
-
-
-class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that waits ten seconds for the head of a request, and no longer.
-
-    So long it lets answers go on, too, when the server stops; then they end with an error.
-    """
-
-    _waits: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:  # noqa: ANN401
-        """A client is there."""
-        super().connection_made(transport)
-        self._wait()
-
-    def data_received(self, data: bytes) -> None:
-        """Something came: the rest of a head must follow, or the head is there."""
-        super().data_received(data)
-        idle = self.conn.their_state is h11.IDLE
-        if idle and self._waits is None and self.cycle is not None:
-            self._wait()
-        elif not idle and self._waits is not None:
-            self._waits.cancel()
-            self._waits = None
-
-    def shutdown(self) -> None:
-        """The server stops."""
-        super().shutdown()
-        if not self.transport.is_closing():
-            self.loop.call_later(_DRAIN, self.app_state[END])
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone."""
-        if self._waits is not None:
-            self._waits.cancel()
-        super().connection_lost(exc)
-
-    def _wait(self) -> None:
-        self._waits = self.loop.call_later(_HEADERS_WITHIN, self._hang_up)
-
-    def _hang_up(self) -> None:
-        self._waits = None
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-            self.transport.close()
-
 
 SETTINGS: dict[str, Any] = {
     "http": PatientProtocol,
@@ -89,7 +39,7 @@ SETTINGS: dict[str, Any] = {
     "access_log": False,
     "server_header": False,
     "timeout_keep_alive": 5,
-    "timeout_graceful_shutdown": _DRAIN + _LAST,
+    "timeout_graceful_shutdown": DRAIN + _LAST,
     "limit_concurrency": _CONNECTIONS,
     "timeout_worker_healthcheck": _LOADING,
 }
@@ -146,7 +96,7 @@ def serve(plan: ServePlan) -> None:
         workers=plan.workers,
         **SETTINGS,
     )
-    bound = _bound(plan)
+    bound = listening(plan.host, plan.port)
     address = bound.getsockname()
     print(f"sfumato serves http://{plan.host}:{address[1]}", file=sys.stderr, flush=True)
     if alone:
@@ -171,26 +121,6 @@ def _counted_together() -> Iterator[None]:
     with folder as name:
         os.environ[SHARED] = name
         yield
-
-
-def _bound(plan: ServePlan) -> socket.socket:
-    """A socket at the address.
-
-    Raises:
-        ResourceError: another program has it, or there is no such address.
-    """
-    family = socket.AF_INET6 if ":" in plan.host else socket.AF_INET
-    bound = socket.socket(family)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((plan.host.strip("[]"), plan.port))
-    except OSError as error:
-        bound.close()
-        raise ResourceError(
-            f"cannot listen on {plan.host}:{plan.port}: {error.strerror}; choose another --port"
-        ) from None
-    bound.set_inheritable(True)
-    return bound
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,6 +101,7 @@ class Service:
             stop=ready.stop if ready.live else (),
             head=ready.head,
             whole=ready.whole,
+            keep=ready.choose is not None,
             deadline=deadline,
         )
         self.engine.submit(job)
@@ -154,7 +155,8 @@ class Run:
         asked = self.asked
 
         def work() -> list[Choice]:
-            return [(one, dict(asked.describe(one))) for one in asked.choose(rows)]
+            choices = rows if asked.choose is None else asked.choose(rows)
+            return [(one, dict(asked.describe(one))) for one in choices]
 
         return await self.service.call(work, counted=False)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from sfumato.noise.masked import MaskedProcess
 from sfumato.text.vocabulary import learn_vocabulary
 from sfumato_apps.serve.app import OPEN, Places, application
 from sfumato_apps.serve.engine.engine import Engine
-from sfumato_apps.serve.launch import SETTINGS
+from sfumato_apps.serve.launch import SETTINGS, listening
 from sfumato_apps.serve.limits import Limits
 from sfumato_apps.serve.security import Rules, names_of
 from sfumato_apps.serve.service import Service
@@ -70,21 +69,23 @@ class Live:
 
     def events(self, path: str, body: dict[str, Any]) -> list[tuple[str, Any]]:
         """The events of a stream as (name, data), [DONE] included."""
-        found = []
         with self.client() as client:
             options = {"content": json.dumps({**body, "stream": True}), "headers": HEADERS}
             with client.stream("POST", path, **options) as answer:
                 assert answer.status_code == 200, answer.read()
                 assert answer.headers["content-type"].startswith("text/event-stream")
-                text = "".join(answer.iter_text())
-        for block in filter(None, text.split("\n\n")):
-            lines = dict(line.split(": ", 1) for line in block.split("\n"))
-            if "data" in lines:
-                data = lines["data"]
-                found.append(
-                    (lines.get("event", ""), data if data == "[DONE]" else json.loads(data))
-                )
-        return found
+                return events_of("".join(answer.iter_text()))
+
+
+def events_of(text: str) -> list[tuple[str, Any]]:
+    """The events in what a stream has sent, as (name, data)."""
+    found = []
+    for block in filter(None, text.split("\n\n")):
+        lines = dict(line.split(": ", 1) for line in block.split("\n"))
+        if "data" in lines:
+            data = lines["data"]
+            found.append((lines.get("event", ""), data if data == "[DONE]" else json.loads(data)))
+    return found
 
 
 @contextmanager
@@ -113,8 +114,7 @@ def serving(
         seconds=seconds,
     )
     app = application(service, rules, Places(data=folder / "data", runs=runs, static=static))
-    bound = socket.socket()
-    bound.bind(("127.0.0.1", 0))
+    bound = listening("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, **SETTINGS))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()

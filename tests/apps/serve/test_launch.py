@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Semaphore
 
 import httpx
 import pytest
 from tests.apps.serve.living import tiny
+from tests.apps.serve.programs import WAIT, program, value
 
 from sfumato.models.checkpoints import save
-
-WAIT = 110.0
 
 
 @pytest.fixture(scope="module")
@@ -29,33 +25,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "my-model"
     save(tiny(), folder)
     return folder
-
-
-@contextmanager
-def program(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The program and its address, once it answers."""
-    command = [sys.executable, "-m", "sfumato_apps.cli", "serve", "--port", "0", *arguments]
-    running = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
-    )
-    assert running.stderr is not None
-    try:
-        line = running.stderr.readline()
-        found = re.fullmatch(r"sfumato serves (http://\S+)\n", line)
-        assert found is not None, line + running.stderr.read()
-        end = time.monotonic() + WAIT
-        while True:
-            try:
-                httpx.get(f"{found[1]}/healthz", trust_env=False).raise_for_status()
-                break
-            except httpx.TransportError:
-                assert time.monotonic() < end
-                time.sleep(0.1)
-        yield running, found[1]
-    finally:
-        running.kill()
-        running.wait(WAIT)
-        running.stderr.close()
 
 
 @pytest.mark.slow
@@ -110,12 +79,6 @@ def test_streams_that_outlast_the_end_are_told(folder: Path, tmp_path: Path) -> 
     assert {done for _, done in ends} == {"data: [DONE]"}
     told = [one for one, _ in ends if '"code":"server_shutting_down"' in one]
     assert told
-
-
-def value(url: str, name: str) -> float:
-    """A metric, as whichever worker answers has it."""
-    text = httpx.get(f"{url}/metrics", trust_env=False).text
-    return float(next(line.split()[-1] for line in text.split("\n") if line.startswith(name + " ")))
 
 
 def agreed(url: str, name: str, expected: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import time
 from collections import Counter
@@ -12,9 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.apps.serve.living import Live, serving, tiny
-from tests.apps.serve.test_readers import open_stream, until
+from tests.apps.serve.living import events_of, serving, tiny
+from tests.apps.serve.programs import program, value
+from tests.apps.serve.test_readers import open_stream, read, until
 from tests.apps.serve.test_refusals import WRITING
+
+from sfumato.models.checkpoints import save
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 CLIENTS = 64
@@ -24,21 +26,14 @@ REQUESTS = 2000
 WARM = 2000
 
 
-def resident() -> int:
-    """Bytes of this process, server and clients, in memory."""
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
-
-
-def asked(live: Live, count: int, clients: int, **more: Any) -> Counter[int]:
+def asked(url: str, count: int, clients: int, **more: Any) -> Counter[int]:
     """`count` requests by so many clients at a time, by status; a 429 says when to come back."""
 
     async def ask() -> Counter[int]:
         statuses: Counter[int] = Counter()
         numbers = iter(range(count))
         limits = httpx.Limits(max_connections=clients)
-        options = {"base_url": live.url, "timeout": 500, "trust_env": False, "limits": limits}
+        options = {"base_url": url, "timeout": 500, "trust_env": False, "limits": limits}
         async with httpx.AsyncClient(**options) as client:
 
             async def one() -> None:
@@ -59,41 +54,49 @@ def test_64_clients_get_an_answer_or_are_told_to_come_back(tmp_path: Path) -> No
     model = tiny()
     model.denoiser.register_forward_pre_hook(lambda *_: time.sleep(0.01))
     with serving(model, tmp_path, batch=4, queue=32) as live:
-        statuses = asked(live, 4 * CLIENTS, CLIENTS)
+        statuses = asked(live.url, 4 * CLIENTS, CLIENTS)
         assert live.service.engine.meters.failed == 0
         print(json.dumps(statuses))
     assert set(statuses) == {200, 429}
     assert statuses.total() == 4 * CLIENTS
 
 
+def resident(url: str) -> float:
+    """Bytes of the server in memory, as it says itself."""
+    return value(url, "process_resident_memory_bytes")
+
+
 def test_2000_requests_leave_memory_where_it_was(tmp_path: Path) -> None:
-    with serving(tiny(), tmp_path) as live:
-        asked(live, WARM, 8)
-        before = resident()
-        statuses = asked(live, REQUESTS, 8)
-        after = resident()
-        print(before, after)
+    """Of the program that serves the shipped model."""
+    with program("--data", str(tmp_path / "data")) as (_, url):
+        asked(url, WARM, 8)
+        before = resident(url)
+        statuses = asked(url, REQUESTS, 8)
+        after = resident(url)
+    print(before, after)
     assert statuses == {200: REQUESTS}
     assert after < 1.05 * before
 
 
 def test_50_readers_that_stall_leave_memory_flat(tmp_path: Path) -> None:
     """All of their texts are written; what they have not read is one update a text."""
-    with serving(tiny(), tmp_path, queue=2 * STALLED) as live:
-        long = {"n": 8, "max_tokens": 64, "steps": 64, "block": 0}
-        assert asked(live, 2 * STALLED, STALLED, **long) == {200: 2 * STALLED}  # by who reads
-        before, engine = resident(), live.service.engine
-        begun = engine.meters.steps
-        events = {**long, "stream": True, "diffusing": "events"}
-        stalled = [open_stream(live, **events, seed=8 * i) for i in range(STALLED)]
-        until_done = time.monotonic() + 300
-        while engine.waiting or engine.running or engine.meters.steps < begun + 64:
-            assert time.monotonic() < until_done
-            time.sleep(0.05)
-        after = resident()
-        print(before, after)
+    save(tiny(), tmp_path / "model")
+    places = ["--model", str(tmp_path / "model"), "--data", str(tmp_path / "data")]
+    with program(*places, "--queue", str(STALLED), "--batch", "64") as (_, url):
+        long = {"n": 16, "max_tokens": 64, "steps": 64, "block": 0}
+        assert asked(url, STALLED, STALLED, **long) == {200: STALLED}  # by who reads
+        before, written = resident(url), value(url, "sfumato_tokens_total")
+        looks = [{**long, "stream": True, "diffusing": mode} for mode in (True, "events")]
+        stalled = [open_stream(url, **looks[i % 2], seed=i) for i in range(STALLED)]
+        until(lambda: value(url, "sfumato_requests_total") == 2 * STALLED, 300)
+        until(lambda: value(url, "sfumato_queue") + value(url, "sfumato_running") == 0, 300)
+        after = resident(url)
+        assert value(url, "sfumato_tokens_total") == 2 * written
+        assert value(url, "sfumato_cancelled_total") == 0
+        for connection in stalled[-2:]:
+            assert len(events_of(read(connection))) < 16 * 64  # the others took each other's place
         for connection in stalled:
             connection.close()
-        until(lambda: not engine.running)
-        assert live.get("/readyz").status_code == 200
+        assert httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+    print(before, after)
     assert after < 1.05 * before

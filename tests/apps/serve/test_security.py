@@ -13,7 +13,7 @@ from tests.apps.serve.living import Live, serving, tiny
 from tests.apps.serve.test_refusals import WRITING, check
 
 from sfumato.errors import DataError, UsageError
-from sfumato_apps.serve import launch
+from sfumato_apps.serve import connections, launch
 from sfumato_apps.serve.launch import ServePlan, name_of, token_of
 from sfumato_apps.serve.limits import Limits
 from sfumato_apps.serve.security import is_loopback
@@ -124,7 +124,7 @@ def test_a_head_that_does_not_end_is_not_waited_for(
     guarded: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor for a first request, nor for one that follows another."""
-    monkeypatch.setattr(launch, "_HEADERS_WITHIN", 0.3)
+    monkeypatch.setattr(connections, "_HEAD_WITHIN", 0.3)
     for first in ("", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"):
         with raw(guarded) as connection:
             connection.sendall(first.encode())

@@ -38,6 +38,7 @@ class Job:
         stop: strings that end a text; what follows is not written.
         head: characters at the beginning of a text that were given: not searched, not shown.
         whole: what was given stands among what is written, and is shown with it.
+        keep: outcomes hold their samples, from which choices are made; they take much memory.
         deadline: when it is given up, on the monotonic clock, seconds.
     """
 
@@ -47,6 +48,7 @@ class Job:
     stop: tuple[str, ...] = ()
     head: int = 0
     whole: bool = False
+    keep: bool = False
     deadline: float = math.inf
 
 
@@ -64,26 +66,44 @@ class Outcome:
     """What came of a row.
 
     Attributes:
-        sample: as the task returns it.
         text: what was written after the `head`, up to a stop.
+        head: what was given before it.
+        seed: writes it again.
+        passes: evaluations of the network.
+        ids: tokens that were written.
+        confidence: of each, when it was written.
         ended: it ended by itself or by a stop; otherwise every slot was used.
         given: tokens on the canvas that were not to be written.
-        written: tokens that are text of its own.
         steps: that were made.
         remasked: positions that were taken back, counted each time.
+        sample: as the task returns it, if it was to be kept.
     """
 
-    sample: Sample | Infill
     text: str
+    head: str
+    seed: int
+    passes: int
+    ids: tuple[int, ...]
+    confidence: tuple[float, ...]
     ended: bool
     given: int
-    written: int
     steps: int
     remasked: int
+    sample: Sample | Infill | None = None
+
+    @property
+    def written(self) -> int:
+        """Tokens that are text of its own."""
+        return len(self.ids)
 
 
 def outcome_of(
-    sample: Sample | Infill, specials: Specials, *, head: int = 0, stop: tuple[str, ...] = ()
+    sample: Sample | Infill,
+    specials: Specials,
+    *,
+    head: int = 0,
+    stop: tuple[str, ...] = (),
+    keep: bool = False,
 ) -> Outcome:
     """What a finished row, or one that met a stop, amounts to.
 
@@ -92,19 +112,25 @@ def outcome_of(
         specials: ids with a meaning of their own.
         head: characters at the beginning that were given.
         stop: strings that end the text.
+        keep: hold the sample.
     """
     text, stopped = cut_at(sample.text[head:], stop)
-    trace, ids = sample.trace, sample.trajectory.ids
-    own = [token for token, slot in zip(ids, trace.slots, strict=True) if not slot.locked]
-    text_ids = [one for one in own if one not in (specials.mask, specials.pad, specials.eos)]
+    trace, run = sample.trace, sample.trajectory
+    own = [place for place, slot in enumerate(trace.slots) if not slot.locked]
+    nothing = (specials.mask, specials.pad, specials.eos)
+    written = [place for place in own if run.ids[place] not in nothing]
     return Outcome(
-        sample=sample,
         text=text,
-        ended=stopped or len(text_ids) < len(own) or not own,
-        given=len(ids) - len(own),
-        written=len(text_ids),
+        head=sample.text[:head],
+        seed=sample.seed,
+        passes=sample.passes,
+        ids=tuple(run.ids[place] for place in written),
+        confidence=tuple(run.confidence[place] for place in written),
+        ended=stopped or len(written) < len(own) or not own,
+        given=len(run.ids) - len(own),
         steps=trace.events[-1].step if trace.events else 0,
         remasked=sum(len(event.remasked) for event in trace.events),
+        sample=sample if keep else None,
     )
 
 

@@ -142,7 +142,9 @@ class Lane:
             if cut_at(text, job.stop)[1]:
                 sample = self._recorder.sample(entry, turn.after, row)
         if sample is not None:
-            outcome = outcome_of(sample, self._specials, head=job.head, stop=job.stop)
+            outcome = outcome_of(
+                sample, self._specials, head=job.head, stop=job.stop, keep=job.keep
+            )
             self._done.add(entry)
             self._view.forget(entry)
             self._meters.tokens += outcome.written

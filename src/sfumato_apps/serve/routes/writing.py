@@ -89,7 +89,7 @@ class Reply:
             return
         match self.look:
             case Look.STEPS:
-                for record in _lines(news, self.run.job.head):
+                for record in _lines(news):
                     yield line({"index": index, **record}, event="denoise")
             case Look.DRAFTS if news.text is not None and news.outcome is None:
                 yield line(self.shape.snapshot(index, news.text, news.progress or 0.0))
@@ -182,19 +182,20 @@ async def _unless_gone(reply: Reply, request: Request) -> Response:
         reply.run.close()
 
 
-def _lines(news: Update, head: int) -> Iterator[Record]:
+def _lines(news: Update) -> Iterator[Record]:
     """The lines of a trace that news are."""
     if news.header is not None:
         yield news.header
     if news.event is not None:
         yield news.event.to_record()
     if news.outcome is not None:
-        sample = news.outcome.sample
-        yield ending(sample.text[:head] + news.outcome.text, sample.passes)
+        yield ending(news.outcome.head + news.outcome.text, news.outcome.passes)
 
 
 def _replayed(outcome: Outcome) -> Iterator[Record]:
-    """The whole trace of a choice that was made at the end."""
+    """The whole trace of a choice that was made at the end; nothing if it was not kept."""
+    if outcome.sample is None:
+        return
     trace = outcome.sample.trace
     yield header(trace.seed, trace.mask, trace.slots)
     for event in trace.events:

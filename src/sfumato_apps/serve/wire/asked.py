@@ -67,7 +67,8 @@ class Asked:
         whole: what was given stands among what is written, and comes back with it.
         stop: strings that end a text.
         live: a row is a choice; otherwise choices are made among rows at the end.
-        choose: from the outcomes of all rows to those of the choices, on the engine's thread.
+        choose: from the outcomes of all rows to those of the choices, on the engine's thread; None
+            if these are the same.
         describe: what an answer adds to a choice.
     """
 
@@ -76,7 +77,7 @@ class Asked:
     whole: bool = False
     stop: tuple[str, ...] = ()
     live: bool = True
-    choose: Callable[[Sequence[Outcome]], list[Outcome]] = list
+    choose: Callable[[Sequence[Outcome]], list[Outcome]] | None = None
     describe: Describe = _nothing
 
 
@@ -150,7 +151,7 @@ def middle(model: Opened, asked: Middle | Completion) -> Asked:
         chosen = []
         for one in found.best(opened, samples, batch_size=_FITS_AT_ONCE):
             text, stopped = cut_at(one.middle, stops)
-            rest = outcome_of(one, specials)
+            rest = outcome_of(one, specials, keep=True)
             chosen.append(replace(rest, text=text, ended=rest.ended or stopped))
         return chosen
 

@@ -45,7 +45,7 @@ class Shape:
             if self.chat
             else {"text": text}
         )
-        end = {"seed": outcome.sample.seed, "finish_reason": finish_reason(outcome)}
+        end = {"seed": outcome.seed, "finish_reason": finish_reason(outcome)}
         return {"index": index, **said, "logprobs": None, **end, **more}
 
     def part(self, index: int, text: str, *, first: bool = False) -> Json:
@@ -67,7 +67,7 @@ class Shape:
         """The end of one text."""
         said: Json = {"delta": {}} if self.chat else {"text": ""}
         reason = {"logprobs": None, "finish_reason": finish_reason(outcome)}
-        return self._one({"index": index, **said, **reason, "seed": outcome.sample.seed, **more})
+        return self._one({"index": index, **said, **reason, "seed": outcome.seed, **more})
 
     def totals(self, usage: Json) -> Json:
         """The last part of a stream that was asked for its usage."""
@@ -95,7 +95,7 @@ def usage_of(outcomes: Sequence[Outcome]) -> Json:
     """What the texts took: tokens, and what diffusion made of them."""
     given = max((one.given for one in outcomes), default=0)
     written = sum(one.written for one in outcomes)
-    forwards = sum(one.sample.passes for one in outcomes)
+    forwards = sum(one.passes for one in outcomes)
     return {
         "prompt_tokens": given,
         "completion_tokens": written,
@@ -115,15 +115,11 @@ def written_tokens(outcome: Outcome, vocabulary: Vocabulary) -> list[tuple[str, 
     The probability was given what stood on the canvas in that step, at temperature 1: it is not
     the token's probability given the whole text, and not calibrated.
     """
-    sample = outcome.sample
-    ends = (vocabulary.mask, vocabulary.pad, vocabulary.eos)
     found = []
-    run = zip(sample.trace.slots, sample.trajectory.ids, sample.trajectory.confidence, strict=True)
-    for slot, token, sure in run:
-        if not slot.locked and token not in ends:
-            known = 0.0 if math.isnan(sure) else sure
-            piece = _without_halves(vocabulary.pieces([token])[0])
-            found.append((piece, math.log(max(known, 1e-30))))
+    for token, sure in zip(outcome.ids, outcome.confidence, strict=True):
+        known = 0.0 if math.isnan(sure) else sure
+        piece = _without_halves(vocabulary.pieces([token])[0])
+        found.append((piece, math.log(max(known, 1e-30))))
     return found
 
 

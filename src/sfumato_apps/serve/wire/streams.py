@@ -11,7 +11,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 DONE = b"data: [DONE]\n\n"
-_PATIENCE = 30.0  # seconds that a reader may take to accept what is sent
 
 
 def line(data: Mapping[str, Any], *, event: str | None = None) -> bytes:
@@ -31,21 +30,14 @@ class EventStream(Response):
     Args:
         events: what to send.
         close: called when it is over, whatever the end was.
-        patience: seconds that a reader may take to accept an event.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(
-        self,
-        events: AsyncIterator[bytes],
-        *,
-        close: Callable[[], None],
-        patience: float = _PATIENCE,
-    ) -> None:
+    def __init__(self, events: AsyncIterator[bytes], *, close: Callable[[], None]) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._events, self._close, self._patience = events, close, patience
+        self._events, self._close = events, close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -62,8 +54,7 @@ class EventStream(Response):
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
         async for event in self._events:
-            part = {"type": "http.response.body", "body": event, "more_body": True}
-            await asyncio.wait_for(send(part), self._patience)
+            await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -35,7 +35,7 @@ class Reader:
     def __init__(self, work: Work, **more: object) -> None:
         self.news = threading.Event()
         self.box = Mailbox(self.news.set)
-        self.job = Job(work=work, mailbox=self.box, **more)
+        self.job = Job(work=work, mailbox=self.box, **{"keep": True, **more})
         self.seen: list[tuple[int, Update]] = []
 
     def outcomes(self) -> list[Outcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -26,7 +27,7 @@ from sfumato.sampling.tasks.editing import editing
 from sfumato.sampling.tasks.filling import filling
 from sfumato.sampling.tasks.jobs import Policy, Work
 from sfumato.sampling.tasks.writing import writing
-from sfumato.sampling.trace import Event, Trace
+from sfumato.sampling.trace import Event, ending, read_jsonl
 from sfumato_apps.serve.engine.job import Look
 from sfumato_apps.serve.engine.mailbox import Update, joined
 
@@ -42,7 +43,7 @@ def test_the_steps_are_those_of_the_trace() -> None:
                 mine = [update for i, update in reader.seen if i == index]
                 trace = outcome.sample.trace
                 assert mine[0].header is not None
-                assert mine[0].header["tokens"] == [vars(slot) for slot in trace.slots]
+                assert mine[0].header["tokens"] == [slot.to_record() for slot in trace.slots]
                 events = tuple(one.event for one in mine if one.event is not None)
                 assert all(isinstance(event, Event) for event in events)
                 told = replace(trace, events=events)
@@ -123,10 +124,13 @@ def test_a_stop_ends_a_text_and_its_work() -> None:
 
 
 def test_a_reader_that_takes_nothing_holds_bounded_memory() -> None:
-    """After any number of steps: one update a choice, with no more commits than positions."""
+    """After any number of steps: one update a choice, with no more commits than positions.
+
+    What it then reads leads to the text.
+    """
     model = whimsical()
     with running(model) as engine:
-        reader = Reader(asked("the cat", 3, 0, SINGLE), look=Look.STEPS)
+        reader = Reader(asked("the cat", 3, 0, SINGLE), look=Look.STEPS, keep=False)
         engine.submit(reader.job)
         until = time.monotonic() + WAIT
         while engine.running or engine.waiting:
@@ -137,10 +141,14 @@ def test_a_reader_that_takes_nothing_holds_bounded_memory() -> None:
     for update in news.values():
         assert update.event is not None
         assert update.outcome is not None
-        width = len(update.outcome.sample.trace.slots)
+        assert update.outcome.sample is None
+        width = len(update.header["tokens"])
         assert len(update.event.commits) + len(update.event.remasked) <= width
-        whole = Trace(**{**vars(update.outcome.sample.trace), "events": (update.event,)})
-        assert list(whole.states())[-1] == update.outcome.sample.trajectory.ids
+        end = ending(update.outcome.text, update.outcome.passes)
+        lines = (update.header, update.event.to_record(), end)
+        whole = read_jsonl("\n".join(map(json.dumps, lines)))
+        last = list(whole.states())[-1]
+        assert last[len(last) - len(update.outcome.ids) :] == update.outcome.ids
 
 
 def test_updates_join() -> None:
