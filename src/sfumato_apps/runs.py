@@ -116,7 +116,7 @@ def carry_out(
     keep: Callable[[dict[str, Any]], None],
     conclude: Callable[[], dict[str, Any]] = dict,
 ) -> None:
-    """Trains, and keeps the model whatever happens.
+    """Trains, and keeps the model whatever happens, but for a checkpoint that was not read.
 
     Args:
         trainer: what is trained.
@@ -143,7 +143,8 @@ def carry_out(
                 found |= conclude()
         finally:
             found["steps"] = trainer.state.global_step
-            if ranks.is_first():
+            begun = resumed is None or trainer.state.global_step > 0
+            if begun and ranks.is_first():  # else the folder holds more than this process does
                 keep(found)
     if stop.stopped is not None:
         path = out / SETTINGS_FILES[recipe]

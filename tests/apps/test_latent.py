@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from tests.apps.test_cli import TEXTS, call
 
+from sfumato.errors import ResourceError
 from sfumato.models.latent.storage import load_latent
+from sfumato.training.trainer import DiffusionTrainer
 
 SIZES = [
     *("--slots", "12", "--hidden", "16", "--layers", "2", "--heads", "2", "--batch", "8"),
@@ -227,6 +229,34 @@ def test_a_distillation_that_was_killed_goes_on_to_the_same_student(
     path.unlink()
     assert call("distill", "--preset", other / "distill.yaml", "--resume") == 0
     assert path.read_bytes() == (one / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["latent", "masked"])
+def test_a_checkpoint_that_cannot_be_read_leaves_the_student_as_it_was(
+    kind: str,
+    folder: Path,
+    encoder: Path,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Not as the teacher that it began with."""
+    out, teacher = tmp_path / "student", folder if kind == "latent" else encoder
+    common = ["--model", teacher, "--data", corpus, "--steps", "2", "--batch", "8"]
+    assert call("distill", *common, "--out", out) == 0
+    path = out / ("denoiser.safetensors" if kind == "latent" else "model.safetensors")
+    student = path.read_bytes()
+
+    def unreadable(*_: object) -> None:
+        raise ResourceError("the disk is gone")
+
+    monkeypatch.setattr(DiffusionTrainer, "resume", unreadable)
+    for steps in ("2", "4"):
+        again = ["--preset", out / "distill.yaml", "--resume", "--steps", steps]
+        assert call("distill", *again) == ResourceError.exit_code
+        assert "the disk is gone" in capfd.readouterr().err
+        assert path.read_bytes() == student
 
 
 def test_guidance_is_distilled(
