@@ -44,5 +44,5 @@ def program(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Po
 
 def value(url: str, name: str) -> float:
     """A metric, as whichever worker answers has it."""
-    text = httpx.get(f"{url}/metrics", trust_env=False).text
+    text = httpx.get(f"{url}/metrics", trust_env=False, timeout=WAIT).text
     return float(next(line.split()[-1] for line in text.split("\n") if line.startswith(name + " ")))

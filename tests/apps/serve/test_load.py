@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.apps.serve.living import events_of, serving, tiny
-from tests.apps.serve.programs import program, value
+from tests.apps.serve.programs import WAIT, program, value
 from tests.apps.serve.test_readers import open_stream, read, until
 from tests.apps.serve.test_refusals import WRITING
 
@@ -97,6 +97,6 @@ def test_50_readers_that_stall_leave_memory_flat(tmp_path: Path) -> None:
             assert len(events_of(read(connection))) < 16 * 64  # the others took each other's place
         for connection in stalled:
             connection.close()
-        assert httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/readyz", trust_env=False, timeout=WAIT).status_code == 200
     print(before, after)
     assert after < 1.05 * before
