@@ -11,10 +11,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sfumato.errors import ResourceError
 from sfumato_apps.serve.app import END
+from sfumato_apps.serve.wire.errors import refusal
 
 DRAIN = 10  # seconds that answers may go on when the server stops
 _HEAD_WITHIN = 10.0  # seconds
 _READ_WITHIN = 60.0  # seconds
+_REST_WITHIN = 2.0  # seconds
 _UNREAD = 2**16  # bytes, for each reader, that the kernel is asked to keep; it keeps twice as many
 
 
@@ -27,6 +29,7 @@ class PatientProtocol(H11Protocol):
 
     _waits: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
+    _refused = False
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401
         """A client is there."""
@@ -36,6 +39,8 @@ class PatientProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Something came: the rest of a head must follow, or the head is there."""
+        if self._refused:
+            return
         super().data_received(data)
         idle = self.conn.their_state is h11.IDLE
         if idle and self._waits is None and self.cycle is not None:
@@ -43,6 +48,23 @@ class PatientProtocol(H11Protocol):
         elif not idle and self._waits is not None:
             self._waits.cancel()
             self._waits = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what is no HTTP, and drops what follows of it.
+
+        Closed at once, the kernel would answer the rest with a reset, by which clients lose the
+        answer.
+        """
+        wrong = refusal(400, msg)
+        body = wrong.body()
+        about = {"content-type": "application/json", "content-length": f"{len(body)}"}
+        headers = [*about.items(), ("connection", "close")]
+        response = h11.Response(status_code=wrong.status, headers=headers, reason=b"Bad Request")
+        for event in (response, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event))
+        self._refused = True
+        self.transport.write_eof()
+        self.loop.call_later(_REST_WITHIN, self.transport.close)
 
     def shutdown(self) -> None:
         """The server stops."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.apps.serve.living import Live, serving, tiny
+from tests.apps.serve.test_readers import until
 from tests.apps.serve.test_refusals import WRITING, check
 
 from sfumato.errors import DataError, UsageError
@@ -104,6 +105,23 @@ def test_every_answer_carries_the_headers(guarded: Live) -> None:
 def raw(live: Live) -> socket.socket:
     host, port = live.url.removeprefix("http://").split(":")
     return socket.create_connection((host, int(port)), timeout=20)
+
+
+def test_what_is_no_http_gets_an_answer_that_arrives(
+    guarded: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although more of it comes when it is refused; it is not waited for long."""
+    monkeypatch.setattr(connections, "_REST_WITHIN", 0.5)
+    with raw(guarded) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: local host\r\nA B: c\r\n\r\n")
+        time.sleep(0.2)
+        connection.sendall(b"more of it" * 1000)
+        time.sleep(0.2)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert b" 400 " in answer.split(b"\r\n")[0]
+        error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]
+        assert error["message"] == "Invalid HTTP request received."
+        until(lambda: not guarded.server.server_state.connections)
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(guarded: Live) -> None:
